@@ -1,0 +1,124 @@
+//! The command line: one file per command.
+
+mod logging;
+mod reset;
+mod run;
+mod verify;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Arguments, Config};
+use crate::error::Error;
+
+/// Captures row changes from PostgreSQL and keeps Redis in step with them.
+#[derive(Debug, Parser)]
+#[command(name = "redis-connect-postgres", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logs: Logs,
+}
+
+#[derive(Debug, Args)]
+struct Logs {
+    /// How log lines look [default: text on a terminal and elsewhere]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Which log lines: error, warn, info, debug or trace, also by module
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "REDIS_CONNECT_LOG")]
+    log_level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Verify(verify::Verify),
+    Reset(reset::Reset),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct Origin {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "target", "tables", "kind"])]
+    config: Option<PathBuf>,
+    /// PostgreSQL, as postgresql://user@host:5432/database
+    #[arg(long, value_name = "URL", requires = "target")]
+    source: Option<String>,
+    /// Redis, as redis://user@host:6379/0
+    #[arg(long, value_name = "URL", requires = "source")]
+    target: Option<String>,
+    /// Tables to capture: schema.table or a pattern; can be repeated [default: all]
+    #[arg(long, value_name = "PATTERN", requires = "source")]
+    tables: Vec<String>,
+    /// What each row becomes
+    #[arg(long = "type", value_name = "TYPE", requires = "source")]
+    kind: Option<String>,
+}
+
+impl Origin {
+    /// The configuration, and what to call it in messages.
+    fn load(&self) -> Result<(Config, String), Error> {
+        match (&self.config, &self.source, &self.target) {
+            (Some(file), _, _) => load_file(file),
+            (None, Some(source), Some(target)) => {
+                let arguments = Arguments {
+                    source: source.clone(),
+                    target: target.clone(),
+                    tables: self.tables.clone(),
+                    kind: self.kind.clone(),
+                };
+                Ok((Config::from_arguments(arguments)?, "the command line".to_owned()))
+            }
+            _ => Err(Error::Usage(
+                "name a configuration with -c FILE, or --source URL and --target URL".to_owned(),
+            )),
+        }
+    }
+}
+
+fn load_file(file: &Path) -> Result<(Config, String), Error> {
+    Ok((Config::load(file)?, file.display().to_string()))
+}
+
+/// Runs the command that was typed. Exit codes: 0 fine, 1 failed, 2 bad usage or configuration.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match &cli.command {
+        Command::Run(run) => run.execute(&cli.logs),
+        Command::Verify(verify) => verify.execute(&cli.logs),
+        Command::Reset(reset) => reset.execute(&cli.logs),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "redis-connect-postgres: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The runtime of the data loop: one thread.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Setting(format!("the operating system does not let us begin: {e}")))
+}

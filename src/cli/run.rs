@@ -1,0 +1,73 @@
+//! `run`: snapshot, then stream.
+
+use std::io::stderr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Logs, Origin, logging, runtime};
+use crate::error::Error;
+use crate::pipeline::progress::Progress;
+use crate::pipeline::supervise::Pipeline;
+use crate::pipeline::{Until, run};
+use crate::view::View;
+
+/// Read the tables into Redis, then follow every change
+///
+/// The first start makes the publication and the replication slot, reads a consistent snapshot of
+/// all captured tables, and streams from exactly there. Later starts go on where the checkpoint in
+/// Redis says.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    origin: Origin,
+    /// Stop when the snapshot is done
+    #[arg(long, conflicts_with = "until_caught_up")]
+    once: bool,
+    /// Stop when everything that was committed at the start is in Redis
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+impl Run {
+    pub(super) fn execute(&self, logs: &Logs) -> Result<ExitCode, Error> {
+        let (config, file) = self.origin.load()?;
+        let progress = Arc::new(Progress::default());
+        let view = View::choose(logs.log_format == super::LogFormat::Text);
+        match view.writer() {
+            Some(writer) => logging::start(logs, writer)?,
+            None => logging::start(logs, stderr)?,
+        }
+        let (stop, shutdown) = watch::channel(false);
+        let until = match (self.once, self.until_caught_up) {
+            (true, _) => Until::SnapshotDone,
+            (_, true) => Until::CaughtUp,
+            _ => Until::Stopped,
+        };
+        let pipeline = Pipeline { config, file, until, shutdown, progress: Arc::clone(&progress) };
+        let watcher = view.start(progress);
+        let result = runtime()?.block_on(async {
+            tokio::spawn(wait_for_signal(stop));
+            run(&pipeline).await
+        });
+        watcher.stop();
+        result.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+async fn wait_for_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.send_replace(true);
+    // Held until the end: a closed channel would look like a signal.
+    stop.closed().await;
+}

@@ -1,0 +1,411 @@
+//! The configuration: what was typed, and what it means.
+//!
+//! ```text
+//!  file ──> raw ──────────────> fields, output ──> Config
+//!           tree of texts with   each text gets     validated; nothing after
+//!           line and column,     its type here,     this module looks at the
+//!           variables replaced   checked once       file again
+//! ```
+//!
+//! Everything that can be known to be wrong without a connection is found here, before anything is
+//! touched, and reported as one [`ConfigError`]: where it is, what is wrong and how to mend it.
+//! Three rules hold throughout:
+//!
+//! - **Nothing is skipped.** An unknown key, a duplicate, an empty list, an option that would be
+//!   ignored: each is an error, because each is a configuration that does not do what its author
+//!   thinks. Unknown names come with the nearest known one ([`nearest`]).
+//! - **Secrets stay secret.** A password is a [`Secret`] as soon as it is known to be one; before
+//!   that no message quotes a value unless it is shaped like a name and did not come from a
+//!   variable, and no message quotes any part of a URL.
+//! - **Text until it has a meaning.** YAML's guesses at types are undone: `007` is three characters
+//!   until a reader wants a number. Variables (`env`) are replaced in that text, so that what they
+//!   hold cannot change the structure of the document.
+//!
+//! The form without a file ([`Config::from_arguments`]) takes the same paths with defaults for
+//! everything else.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod env;
+mod error;
+mod fields;
+mod nearest;
+mod output;
+mod pattern;
+mod postgres_settings;
+mod postgres_url;
+mod raw;
+mod redis_url;
+mod secret;
+mod template;
+mod units;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+pub use error::ConfigError;
+pub use nearest::nearest;
+pub use output::{Columns, Output, OutputKind, TableRule};
+pub use pattern::{PatternError, TablePattern};
+pub use postgres_url::{PostgresHost, PostgresUrl, RootCert, SslMode};
+pub use redis_url::{RedisHost, RedisUrl, Topology};
+pub use secret::Secret;
+pub use template::{Part, Template, TemplateError};
+pub use url::UrlError;
+
+pub use crate::plan::value::options::{Binary, Decimals, Nulls, Timestamps, ValueOptions};
+
+use env::Lookup;
+use error::Fault;
+use fields::Fields;
+use raw::{Node, Value};
+
+/// A validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Names slot, publication and checkpoint; `[a-z0-9_]`, 1 to 40 characters. Default: the name
+    /// of the database, made to fit.
+    pub name: String,
+    /// Where the changes come from.
+    pub source: Source,
+    /// Where they go.
+    pub target: Target,
+    /// What becomes of which table, in the order of the file; the first rule that fits counts.
+    /// Empty: every table that can be captured, as a hash.
+    pub tables: Vec<TableRule>,
+    /// How the tables are read at first.
+    pub snapshot: Snapshot,
+}
+
+/// The PostgreSQL side.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it is.
+    pub url: PostgresUrl,
+    /// The replication slot; default `redis_connect_{name}`.
+    pub slot: String,
+    /// The publication; default `redis_connect_{name}`; used as it is when it exists.
+    pub publication: String,
+    /// How far the slot's confirmed position stays behind what is durable in Redis; default 60 s.
+    pub retain: Duration,
+    /// From `password` or `password_file`, else from the URL, else from `PGPASSWORD`.
+    pub password: Secret,
+}
+
+/// The Redis side.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it is.
+    pub url: RedisUrl,
+    /// From `password` or `password_file`, else from the URL.
+    pub password: Secret,
+    /// How much is written at once.
+    pub batch: Batch,
+}
+
+/// The size of a batch. A PostgreSQL transaction up to this size appears in Redis as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Rows; default 10,000, from 1 to 1,000,000.
+    pub rows: usize,
+    /// Bytes; default 4 MiB, from 1 KiB to 256 MiB.
+    pub bytes: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { rows: 10_000, bytes: 4 << 20 }
+    }
+}
+
+/// How tables are read at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections that read at the same time; default 2, from 1 to 64.
+    pub workers: usize,
+    /// Rows of a key range, about; default 200,000, from 1,000 to 1,000,000,000.
+    pub range_rows: u64,
+}
+
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot { workers: 2, range_rows: 200_000 }
+    }
+}
+
+/// What the command line gives when there is no file. `Debug` leaves out the URLs, which may hold
+/// passwords.
+#[derive(Clone)]
+pub struct Arguments {
+    /// `--source`
+    pub source: String,
+    /// `--target`
+    pub target: String,
+    /// `--tables`, each a pattern; none: every table.
+    pub tables: Vec<String>,
+    /// `--type`; default `hash`.
+    pub kind: Option<String>,
+}
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arguments")
+            .field("tables", &self.tables)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads a configuration file, with variables from the environment.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is larger than 4 MiB, is not UTF-8, or as for [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let file = path.display().to_string();
+        let fail = |message: String| ConfigError::about(&file, message);
+        let mut bytes = Vec::new();
+        // A little more than is allowed, so that the size check sees that it is too much.
+        File::open(path)
+            .and_then(|f| f.take(raw::LARGEST_FILE as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| fail(format!("cannot read the configuration: {error}")))?;
+        if bytes.len() > raw::LARGEST_FILE {
+            return Err(fail("the file is larger than 4 MiB".to_owned()));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| fail("the file is not UTF-8".to_owned()))?;
+        Config::parse(&text, &file, &environment)
+    }
+
+    /// Parses the text of a configuration file. `file` names it in messages; `env` is asked for
+    /// variables, also for `PGUSER` and `PGPASSWORD`.
+    ///
+    /// # Errors
+    /// If anything in the text is not understood, missing, contradictory or out of range, or a
+    /// variable is not set.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        raw::parse(text, env).and_then(|root| config(&root, env)).map_err(|fault| fault.in_file(file))
+    }
+
+    /// The configuration of a run without a file.
+    ///
+    /// # Errors
+    /// If a URL, a pattern or the type is not understood; the error names the option.
+    pub fn from_arguments(arguments: Arguments) -> Result<Config, ConfigError> {
+        from_arguments(&arguments, &environment)
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
+    if matches!(root.value, Value::Null) {
+        return Err(root.fault("the file is empty; it needs at least source.url and target.url"));
+    }
+    let fields =
+        Fields::open(root, "the configuration")?.only(&["name", "source", "target", "tables", "snapshot"])?;
+    let source = fields.need("source")?;
+    let target = fields.need("target")?;
+    let from = Fields::open(source, "source")?.only(&[
+        "url",
+        "password",
+        "password_file",
+        "slot",
+        "publication",
+        "retain",
+    ])?;
+    let url = from.need("url")?;
+    let url = PostgresUrl::parse(url.filled("source.url")?, env)
+        .map_err(|error| url.fault(format!("source.url: {error}")))?;
+    let name = match fields.get("name") {
+        Some(node) => name(node)?,
+        None => fit(&url.dbname),
+    };
+    let password = password(&from, "source", url.password.as_ref())?;
+    Ok(Config {
+        source: Source {
+            slot: match from.get("slot") {
+                Some(node) => slot(node)?,
+                None => format!("redis_connect_{name}"),
+            },
+            publication: match from.get("publication") {
+                Some(node) => publication(node)?,
+                None => format!("redis_connect_{name}"),
+            },
+            retain: match from.get("retain") {
+                Some(node) => node.duration("source.retain")?,
+                None => RETAIN,
+            },
+            password: or_environment(password, env),
+            url,
+        },
+        target: read_target(target)?,
+        tables: match fields.get("tables") {
+            Some(node) => output::rules(node)?,
+            None => Vec::new(),
+        },
+        snapshot: match fields.get("snapshot") {
+            Some(node) => snapshot(node)?,
+            None => Snapshot::default(),
+        },
+        name,
+    })
+}
+
+const RETAIN: Duration = Duration::from_secs(60);
+
+fn read_target(node: &Node) -> Result<Target, Fault> {
+    let fields = Fields::open(node, "target")?.only(&["url", "password", "password_file", "batch"])?;
+    let url = fields.need("url")?;
+    let url = RedisUrl::parse(url.filled("target.url")?)
+        .map_err(|error| url.fault(format!("target.url: {error}")))?;
+    let mut batch = Batch::default();
+    if let Some(node) = fields.get("batch") {
+        let fields = Fields::open(node, "target.batch")?.only(&["rows", "bytes"])?;
+        if let Some(node) = fields.get("rows") {
+            batch.rows = node.integer("target.batch.rows", 1..=1_000_000)? as usize;
+        }
+        if let Some(node) = fields.get("bytes") {
+            batch.bytes = node.size("target.batch.bytes", 1 << 10..=256 << 20)? as usize;
+        }
+    }
+    Ok(Target { password: password(&fields, "target", url.password.as_ref())?, url, batch })
+}
+
+fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
+    let fields = Fields::open(node, "snapshot")?.only(&["workers", "range_rows"])?;
+    let mut snapshot = Snapshot::default();
+    if let Some(node) = fields.get("workers") {
+        snapshot.workers = node.integer("snapshot.workers", 1..=64)? as usize;
+    }
+    if let Some(node) = fields.get("range_rows") {
+        snapshot.range_rows = node.integer("snapshot.range_rows", 1_000..=1_000_000_000)?;
+    }
+    Ok(snapshot)
+}
+
+/// `password` or `password_file`, else the password of the URL. An empty password is none, so that
+/// `${PASSWORD:-}` can stand for one that is not always there.
+fn password(fields: &Fields<'_>, section: &str, url: Option<&SecretString>) -> Result<Secret, Fault> {
+    match (fields.get("password"), fields.get("password_file")) {
+        (Some(_), Some(file)) => {
+            Err(file.fault(format!("{section} has both password and password_file; leave one out")))
+        }
+        (_, Some(file)) => {
+            let path = file.filled(&format!("{section}.password_file"))?;
+            Ok(Secret::File(path.into()))
+        }
+        (Some(node), None) if !node.text(&format!("{section}.password"))?.is_empty() => {
+            Ok(Secret::Value(node.text(&format!("{section}.password"))?.into()))
+        }
+        _ => Ok(url.map_or(Secret::None, |password| Secret::Value(password.clone()))),
+    }
+}
+
+fn or_environment(password: Secret, env: Lookup<'_>) -> Secret {
+    let given = || env("PGPASSWORD").filter(|text| !text.is_empty());
+    match password {
+        Secret::None => given().map_or(Secret::None, |text| Secret::Value(text.into())),
+        password => password,
+    }
+}
+
+fn name(node: &Node) -> Result<String, Fault> {
+    let text = node.filled("name")?;
+    if text.len() <= 40 && text.bytes().all(is_slot_byte) {
+        return Ok(text.to_owned());
+    }
+    let advice = node.quotable().map_or(String::new(), |text| format!(", such as `{}`", fit(text)));
+    Err(node.fault(format!("name must be a-z, 0-9 and _, at most 40 of them{advice}")))
+}
+
+fn slot(node: &Node) -> Result<String, Fault> {
+    let text = node.filled("source.slot")?;
+    if text.len() <= 63 && text.bytes().all(is_slot_byte) {
+        return Ok(text.to_owned());
+    }
+    let message =
+        "source.slot must be a-z, 0-9 and _, at most 63 of them; PostgreSQL allows no other slot names";
+    Err(node.fault(message))
+}
+
+fn publication(node: &Node) -> Result<String, Fault> {
+    let text = node.filled("source.publication")?;
+    if text.len() <= 63 && !text.contains('\0') {
+        return Ok(text.to_owned());
+    }
+    Err(node.fault("source.publication must be at most 63 bytes; PostgreSQL would cut it"))
+}
+
+fn is_slot_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
+/// Makes a name out of the name of a database.
+fn fit(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .map(|c| match u8::try_from(c) {
+            Ok(byte) if is_slot_byte(byte) => c,
+            _ => '_',
+        })
+        .take(40)
+        .collect()
+}
+
+fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, ConfigError> {
+    let about = |option: &str, error: &dyn fmt::Display| ConfigError::about(option, error);
+    let url = PostgresUrl::parse(&arguments.source, env).map_err(|e| about("--source", &e))?;
+    let target = RedisUrl::parse(&arguments.target).map_err(|e| about("--target", &e))?;
+    let kind = match arguments.kind.as_deref() {
+        None => OutputKind::default(),
+        Some(typed) => kind(typed).map_err(|e| about("--type", &e))?,
+    };
+    let secret = |password: &Option<SecretString>| match password {
+        Some(password) if !password.expose_secret().is_empty() => Secret::Value(password.clone()),
+        _ => Secret::None,
+    };
+    let tables = arguments.tables.iter().map(|typed| {
+        Ok(TableRule {
+            pattern: TablePattern::parse(typed).map_err(|e| about("--tables", &e))?,
+            outputs: vec![Output::plain(kind)],
+            line: 0,
+        })
+    });
+    let name = fit(&url.dbname);
+    Ok(Config {
+        source: Source {
+            slot: format!("redis_connect_{name}"),
+            publication: format!("redis_connect_{name}"),
+            retain: RETAIN,
+            password: or_environment(secret(&url.password), env),
+            url,
+        },
+        target: Target { password: secret(&target.password), url: target, batch: Batch::default() },
+        tables: tables.collect::<Result<_, _>>()?,
+        snapshot: Snapshot::default(),
+        name,
+    })
+}
+
+fn kind(typed: &str) -> Result<OutputKind, String> {
+    let found = output::KINDS.iter().find(|(word, _)| *word == typed);
+    found.map(|(_, kind)| *kind).ok_or_else(|| {
+        let advice = nearest::advice(typed, "known types", &output::kind_names());
+        format!("the type is not known; {advice}")
+    })
+}

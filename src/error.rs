@@ -1,0 +1,69 @@
+//! The errors of the program, in three families: what its user typed, what passes, what does not.
+
+use crate::config::ConfigError;
+use crate::plan::PlanError;
+use crate::{postgres, redis};
+
+/// An error of the program; its text is one line that says what happened, where, and what mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration does not fit the tables.
+    #[error("{file}: {source}")]
+    Plan {
+        /// The configuration file, or the words for none.
+        file: String,
+        /// What does not fit.
+        source: Box<PlanError>,
+    },
+    /// PostgreSQL, or the way to it.
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    /// Redis, or the way to it.
+    #[error(transparent)]
+    Redis(#[from] redis::Error),
+    /// Changes were lost, or positions do not fit together. Never passed over.
+    #[error("{0}")]
+    Gap(String),
+    /// Something about the environment or the source that its owner must change.
+    #[error("{0}")]
+    Setting(String),
+    /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
+    #[error("{0}")]
+    Restart(String),
+}
+
+/// What is done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Exit 2.
+    Usage,
+    /// Tried again with backoff, for ever, and shown.
+    Transient,
+    /// Set up again at once.
+    Restart,
+    /// Exit 1.
+    Definite,
+}
+
+impl Error {
+    pub(crate) fn family(&self) -> Family {
+        match self {
+            Error::Usage(_) | Error::Config(_) | Error::Plan { .. } => Family::Usage,
+            Error::Postgres(error) if error.is_transient() => Family::Transient,
+            Error::Redis(error) if error.is_transient() => Family::Transient,
+            Error::Restart(_) => Family::Restart,
+            Error::Postgres(_) | Error::Redis(_) | Error::Gap(_) | Error::Setting(_) => Family::Definite,
+        }
+    }
+
+    /// The process' exit code.
+    pub fn exit_code(&self) -> u8 {
+        if self.family() == Family::Usage { 2 } else { 1 }
+    }
+}

@@ -1,0 +1,264 @@
+//! The checkpoint: how far Redis is, written in the same transaction as the data that it covers.
+//!
+//! One hash, `redis-connect-postgres:{name}:checkpoint`:
+//!
+//! | field | |
+//! |---|---|
+//! | `lsn` | every transaction that ends at or before it is in Redis |
+//! | `split`, `ordinal` | the commit LSN of the transaction after `lsn` of which the first `ordinal` changes are in Redis; `ordinal` is 0 when none is |
+//! | `batch` | number of the batch that wrote this; tells whether one whose replies were lost was carried out |
+//! | `epoch` | of the writer |
+//! | `updated` | ms since 1970 |
+//! | `system_id`, `timeline`, `slot` | what the positions belong to |
+//! | `plan` | hash of what is captured and how |
+//! | `snapshot` | `running` or `done` |
+//! | `table:schema.table` | [`TableState`] |
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::lsn::Lsn;
+use crate::plan::shape::ColumnRecord;
+use crate::redis::resp::{Commands, Reply};
+use crate::redis::{Connection, Error};
+
+/// How far Redis is in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    /// Every transaction that ends at or before it is applied.
+    pub(crate) lsn: Lsn,
+    /// Of the next transaction, a first part is applied.
+    pub(crate) split: Option<Split>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) commit_lsn: Lsn,
+    /// How many of its changes are applied.
+    pub(crate) ordinal: u64,
+}
+
+/// How far one table's snapshot is, and what it was read as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(crate) struct TableState {
+    /// The columns as they were when the rows were written.
+    pub(crate) columns: Vec<ColumnRecord>,
+    /// What the rows were written as.
+    pub(crate) outputs: String,
+    /// All ranges are read.
+    pub(crate) complete: bool,
+    /// Rows read.
+    pub(crate) rows: u64,
+    /// The first snapshot that rows were read in (`txid_current_snapshot`), and the position behind
+    /// which it saw nothing. A transaction that it saw is not applied to this table. `None`: the rows
+    /// replace older ones, so every transaction is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base: Option<(String, u64)>,
+    /// The position behind which no snapshot of this table saw anything. Until the stream is there,
+    /// rows can be newer than the stream.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) until: u64,
+    /// Key values between which the ranges lie: range i ends before `bounds[i]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bounds: Vec<Vec<String>>,
+    /// Ranges that are read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) done: Vec<u32>,
+    /// Fields that the table no longer has, to be deleted from its hashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retired: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl TableState {
+    /// Forgets what was read, so that the table is read again over what is in Redis.
+    pub(crate) fn read_again(&mut self) {
+        self.retired.extend(self.columns.drain(..).map(|column| column.0));
+        self.retired.sort();
+        self.retired.dedup();
+        self.complete = false;
+        self.base = None;
+        self.bounds.clear();
+        self.done.clear();
+        self.rows = 0;
+    }
+}
+
+/// What the positions belong to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Origin {
+    pub(crate) system_id: String,
+    pub(crate) timeline: String,
+    pub(crate) slot: String,
+}
+
+/// The checkpoint as it was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checkpoint {
+    pub(crate) position: Position,
+    pub(crate) batch: u64,
+    pub(crate) origin: Origin,
+    /// ms since 1970.
+    pub(crate) updated: u64,
+    pub(crate) tables: BTreeMap<String, TableState>,
+}
+
+/// The names of what belongs to one pipeline in Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) checkpoint: String,
+    pub(crate) epoch: String,
+    pub(crate) dead_letters: String,
+}
+
+impl Keys {
+    pub(crate) fn new(name: &str) -> Keys {
+        let key = |what: &str| format!("redis-connect-postgres:{name}:{what}");
+        Keys { checkpoint: key("checkpoint"), epoch: key("epoch"), dead_letters: key("dlq") }
+    }
+}
+
+const TABLE: &str = "table:";
+
+/// Reads the checkpoint; `None` when there is none.
+pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
+    let reply = redis.call(&[b"HGETALL", keys.checkpoint.as_bytes()]).await?;
+    let Reply::Array(elements) = reply else { return Ok(None) };
+    if elements.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = BTreeMap::new();
+    for pair in elements.chunks_exact(2) {
+        if let [name, value] = pair
+            && let Some((name, value)) = name.text().zip(value.text())
+        {
+            fields.insert(name, value);
+        }
+    }
+    parse(&fields).map(Some).ok_or_else(|| {
+        Error::Setting(format!(
+            "the checkpoint {} in Redis can't be read; if nothing else wrote to it, it comes from another version: \
+             look at it with HGETALL, or begin anew with redis-connect-postgres reset",
+            keys.checkpoint
+        ))
+    })
+}
+
+fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
+    let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
+    let lsn = |name: &str| fields.get(name)?.parse::<Lsn>().ok();
+    let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    let ordinal = number("ordinal")?;
+    let split = if ordinal > 0 { Some(Split { commit_lsn: lsn("split")?, ordinal }) } else { None };
+    let mut tables = BTreeMap::new();
+    for (name, value) in fields {
+        if let Some(table) = name.strip_prefix(TABLE) {
+            tables.insert(table.to_owned(), serde_json::from_str(value).ok()?);
+        }
+    }
+    Some(Checkpoint {
+        position: Position { lsn: lsn("lsn")?, split },
+        batch: number("batch")?,
+        origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
+        updated: number("updated")?,
+        tables,
+    })
+}
+
+/// The number of the last batch that was carried out.
+pub(crate) async fn read_batch(redis: &mut Connection, keys: &Keys) -> Result<u64, Error> {
+    let reply = redis.call(&[b"HGET", keys.checkpoint.as_bytes(), b"batch"]).await?;
+    Ok(reply.text().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// Fields that are written with a batch beside the position.
+#[derive(Debug, Default)]
+pub(crate) struct Extra(Vec<(String, String)>);
+
+impl Extra {
+    pub(crate) fn table(&mut self, name: &str, state: &TableState) {
+        // A struct of strings and numbers always has a JSON form.
+        let value = serde_json::to_string(state).unwrap_or_default();
+        let name = format!("{TABLE}{name}");
+        self.0.retain(|(field, _)| *field != name);
+        self.0.push((name, value));
+    }
+
+    pub(crate) fn field(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Appends the checkpoint to the batch that it covers.
+pub(crate) fn write(
+    keys: &Keys,
+    position: Position,
+    batch: u64,
+    epoch: u64,
+    extra: &mut Extra,
+    out: &mut Commands,
+) {
+    let mut fields: Vec<(&str, String)> = vec![
+        ("lsn", position.lsn.to_string()),
+        ("ordinal", position.split.map_or(0, |split| split.ordinal).to_string()),
+        ("batch", batch.to_string()),
+        ("epoch", epoch.to_string()),
+        ("updated", now().to_string()),
+    ];
+    if let Some(split) = position.split {
+        fields.push(("split", split.commit_lsn.to_string()));
+    }
+    out.begin(2 + 2 * (fields.len() + extra.0.len()));
+    out.argument(b"HSET");
+    out.argument(keys.checkpoint.as_bytes());
+    let extra_fields = extra.0.iter().map(|(name, value)| (name.as_str(), value));
+    for (name, value) in fields.iter().map(|(name, value)| (*name, value)).chain(extra_fields) {
+        out.argument(name.as_bytes());
+        out.argument(value.as_bytes());
+    }
+    extra.0.clear();
+}
+
+/// ms since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let position = Position {
+            lsn: Lsn(0x1_0000_0001),
+            split: Some(Split { commit_lsn: Lsn(0x1_0000_0009), ordinal: 3 }),
+        };
+        let state =
+            TableState { rows: 7, bounds: vec![vec!["a\"b".into()]], done: vec![0], ..Default::default() };
+        let mut extra = Extra::default();
+        extra.table("public.emp", &TableState::default());
+        extra.table("public.emp", &state);
+        extra.field("slot", "s");
+        let mut commands = Commands::default();
+        write(&Keys::new("hr"), position, 5, 2, &mut extra, &mut commands);
+        assert!(extra.is_empty());
+        let arguments = commands.walk().next().unwrap();
+        assert_eq!(arguments[1], b"redis-connect-postgres:hr:checkpoint");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let fields = arguments[2..].chunks(2).map(|pair| (text(pair[0]), text(pair[1]))).collect();
+        let read = parse(&fields).unwrap();
+        assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
+        assert_eq!(read.tables["public.emp"], state);
+    }
+}

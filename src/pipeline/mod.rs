@@ -1,0 +1,28 @@
+//! The data loop: from PostgreSQL's rows to confirmed batches in Redis.
+//!
+//! ```text
+//!             ┌─ session ── connect, checkpoint, slot, epoch ─┐
+//!  supervise ─┤    snapshot ── COPY workers ──┐               ├─> Writer ── MULTI rows + checkpoint EXEC
+//!             └─   stream ──── pgoutput ──────┘               ┘      │
+//!                    ^────────── feedback: only what is Durable ─────┘
+//! ```
+//!
+//! One task on one thread runs all of this. A session begins with what the checkpoint in Redis says
+//! and ends with an error, a signal or the wish to begin again; [`supervise`] decides what follows.
+//! Nothing that a session knows outlives it, so every restart takes the way that a crash takes.
+
+mod apply;
+mod capture;
+pub(crate) mod checkpoint;
+pub(crate) mod progress;
+mod reread;
+mod retain;
+mod session;
+mod snapshot;
+mod stream;
+pub(crate) mod supervise;
+mod truncate;
+mod writer;
+
+pub(crate) use capture::{Captured, capture};
+pub(crate) use supervise::{Until, run};

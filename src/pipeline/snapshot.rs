@@ -1,0 +1,456 @@
+//! Reading tables: the first time, again after an interruption, again after their definition changed.
+//!
+//! ```text
+//!   plan ── which tables, in which key ranges ──> checkpoint
+//!   worker 1 ── COPY range ──┐
+//!   worker 2 ── COPY range ──┴─> Writer ── rows … rows + "range 7 of emp is done" ──> Redis
+//! ```
+//!
+//! A range is recorded as done in the transaction that writes its last rows, so an interrupted
+//! snapshot goes on with the ranges that are missing. Those are then read in a newer snapshot; the
+//! stream still begins where the first one did and brings both to the same state (see
+//! [`super::apply::Overlap`]).
+//!
+//! Ranges are ranges of the key and not of ctid: a row can move to another page, but not to another
+//! key without a change that the stream shows.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::capture::Captured;
+use super::checkpoint::TableState;
+use super::progress::{Phase, TableProgress};
+use super::session::{End, Recovery, Session, only_grew};
+use super::writer::Writer;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::postgres::copy::{CopyEvent, split_row};
+use crate::postgres::snapshot::{self, Snapshot};
+use crate::postgres::{Connection, Purpose, identifier, literal};
+use crate::row::{Cell, Change, Row};
+use crate::sink::Workspace;
+
+/// A table that is being read.
+#[derive(Debug)]
+struct Reading {
+    name: String,
+    captured: Captured,
+    plan: Plan,
+    state: TableState,
+    progress: Arc<TableProgress>,
+}
+
+/// A part of a table that one COPY reads.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    /// Index in the list of tables.
+    table: usize,
+    number: u32,
+}
+
+#[derive(Debug)]
+struct Worker {
+    connection: Connection,
+    reading: Option<Range>,
+    rows: u64,
+}
+
+/// What the loop stopped for.
+#[derive(Debug)]
+enum Event {
+    /// This worker has nothing to do.
+    Free(usize),
+    Heartbeat,
+    Stop,
+    Trouble(Error),
+}
+
+impl Session<'_> {
+    /// Reads every captured table that is not in Redis yet, or not as it should be.
+    pub(super) async fn read_tables(&mut self) -> Result<Option<End>, Error> {
+        self.compare_states();
+        let mut tables = self.incomplete()?;
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        self.progress.set_phase(Phase::Snapshot);
+        let mut leader = Connection::open(&self.pipeline.config.source, Purpose::Sql).await?;
+        let snapshot = snapshot::take(&mut leader).await?;
+        let resumed = self.plan_ranges(&mut leader, &mut tables, &snapshot).await?;
+        let mut ranges = ranges_to_read(&tables);
+        let count = self.pipeline.config.snapshot.workers.clamp(1, ranges.len().max(1));
+        let mut workers = Vec::with_capacity(count);
+        for _ in 1..count {
+            let mut connection = Connection::open(&self.pipeline.config.source, Purpose::Sql).await?;
+            snapshot::join(&mut connection, &snapshot).await?;
+            workers.push(Worker { connection, reading: None, rows: 0 });
+        }
+        workers.push(Worker { connection: leader, reading: None, rows: 0 });
+        tracing::info!(
+            tables = tables.len(),
+            ranges = ranges.len(),
+            workers = workers.len(),
+            "{}",
+            if resumed { "snapshot goes on" } else { "snapshot begins" }
+        );
+        self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
+        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace: Workspace::default() };
+        if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
+            return Ok(Some(end));
+        }
+        for table in reader.tables {
+            self.states.insert(table.name, table.state);
+        }
+        self.writer.extra().field("snapshot", "done");
+        self.writer.mark(self.start);
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(Some(End::Stopped));
+        }
+        for worker in reader.workers {
+            worker.connection.close().await;
+        }
+        tracing::info!(rows = self.progress.changes.load(Relaxed), "snapshot done, all tables are in Redis");
+        Ok(None)
+    }
+
+    /// Finds the tables whose rows in Redis were written as something else than they would be now.
+    fn compare_states(&mut self) {
+        for captured in self.captured.values() {
+            let name = captured.name();
+            let Some(state) = self.states.get_mut(&name) else { continue };
+            if state.outputs != captured.fingerprint {
+                tracing::warn!(
+                    table = name,
+                    "its configuration changed: it is read again. Keys and fields that only the old configuration \
+                     named stay in Redis"
+                );
+                state.read_again();
+            } else if !state.columns.is_empty() && state.columns != captured.shape.record() {
+                if state.complete && only_grew(state, captured, &captured.table) {
+                    state.columns = captured.shape.record();
+                } else {
+                    tracing::info!(table = name, "its definition changed: it is read again");
+                    state.read_again();
+                }
+            } else {
+                continue;
+            }
+            self.writer.extra().table(&name, state);
+        }
+        let names: Vec<String> = self.captured.values().map(Captured::name).collect();
+        for (name, state) in &mut self.states {
+            // Should it be captured again one day, it will have missed changes.
+            if !names.contains(name) && state.complete {
+                tracing::info!(table = name, "not captured any more; its keys stay in Redis");
+                state.read_again();
+                self.writer.extra().table(name, state);
+            }
+        }
+    }
+
+    fn incomplete(&self) -> Result<Vec<Reading>, Error> {
+        let mut tables = Vec::new();
+        for captured in self.captured.values() {
+            let name = captured.name();
+            let state = self.states.get(&name).cloned().unwrap_or_default();
+            if state.complete {
+                continue;
+            }
+            let mut plan = captured.plan(&self.pipeline.file)?;
+            plan.retire(&state.retired);
+            let progress = TableProgress {
+                name: name.clone(),
+                expected: captured.table.estimated_rows,
+                rows: state.rows.into(),
+                done: false.into(),
+            };
+            tables.push(Reading {
+                name,
+                captured: captured.clone(),
+                plan,
+                state,
+                progress: Arc::new(progress),
+            });
+        }
+        Ok(tables)
+    }
+
+    /// Cuts the tables into ranges, and writes down what is going to be read before any row is.
+    async fn plan_ranges(
+        &mut self,
+        leader: &mut Connection,
+        tables: &mut [Reading],
+        snapshot: &Snapshot,
+    ) -> Result<bool, Error> {
+        let mut resumed = false;
+        for table in tables.iter_mut() {
+            let state = &mut table.state;
+            if state.columns.is_empty() {
+                let fresh = state.retired.is_empty();
+                state.bounds =
+                    bounds(leader, &table.captured, self.pipeline.config.snapshot.range_rows).await?;
+                state.columns = table.captured.shape.record();
+                state.outputs.clone_from(&table.captured.fingerprint);
+                state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
+            } else {
+                resumed = true;
+            }
+            state.until = snapshot.until.0;
+            self.writer.extra().table(&table.name, state);
+        }
+        self.writer.extra().field("snapshot", "running");
+        self.writer.mark(self.start);
+        self.writer.drain().await?;
+        Ok(resumed)
+    }
+
+    async fn read_ranges(
+        &mut self,
+        reader: &mut Reader,
+        ranges: &mut VecDeque<Range>,
+    ) -> Result<Option<End>, Error> {
+        let mut timer = Session::heartbeat_timer();
+        for index in 0..reader.workers.len() {
+            self.assign(reader, index, ranges).await?;
+        }
+        while reader.workers.iter().any(|worker| worker.reading.is_some()) {
+            let event = tokio::select! {
+                biased;
+                _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
+                _ = timer.tick() => Event::Heartbeat,
+                event = poll_fn(|cx| reader.poll(cx, &mut self.writer, self.start)) => event,
+            };
+            match event {
+                Event::Free(index) => self.assign(reader, index, ranges).await?,
+                Event::Heartbeat => self.heartbeat().await?,
+                Event::Stop => return Ok(Some(End::Stopped)),
+                Event::Trouble(error) => {
+                    if self.recover(error).await? == Recovery::Stopped {
+                        return Ok(Some(End::Stopped));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn assign(
+        &mut self,
+        reader: &mut Reader,
+        index: usize,
+        ranges: &mut VecDeque<Range>,
+    ) -> Result<(), Error> {
+        let Some(worker) = reader.workers.get_mut(index) else { return Ok(()) };
+        worker.reading = ranges.pop_front();
+        worker.rows = 0;
+        if let Some(range) = worker.reading {
+            let table = &reader.tables[range.table];
+            worker.connection.start_copy(&copy_statement(table, range.number)).await?;
+        }
+        Ok(())
+    }
+
+    /// Like [`Writer::drain`], through an outage of Redis.
+    pub(super) async fn drain(&mut self) -> Result<Recovery, Error> {
+        while let Err(error) = self.writer.drain().await {
+            if self.recover(error).await? == Recovery::Stopped {
+                return Ok(Recovery::Stopped);
+            }
+        }
+        Ok(Recovery::Resumed)
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    tables: Vec<Reading>,
+    workers: Vec<Worker>,
+    cells: Vec<Cell>,
+    workspace: Workspace,
+}
+
+impl Reader {
+    /// Moves rows from the workers to the writer until a worker is free or Redis makes trouble.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        at: super::checkpoint::Position,
+    ) -> Poll<Event> {
+        loop {
+            let confirmed = writer.poll_confirmed(cx);
+            if let Poll::Ready(Err(error)) = confirmed {
+                return Poll::Ready(Event::Trouble(error));
+            }
+            let mut waiting = true;
+            for index in 0..self.workers.len() {
+                match self.poll_worker(cx, index, writer) {
+                    Poll::Ready(Ok(true)) => {
+                        writer.mark(at);
+                        writer.flush(Duration::ZERO);
+                        return Poll::Ready(Event::Free(index));
+                    }
+                    Poll::Ready(Ok(false)) => waiting = false,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Event::Trouble(error)),
+                    Poll::Pending => {}
+                }
+            }
+            writer.mark(at);
+            let was_idle = writer.is_idle();
+            writer.flush(Duration::ZERO);
+            if waiting && (!was_idle || writer.is_idle()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what one worker has received. Ready with true when its range is finished, with false
+    /// when there can be more at once.
+    fn poll_worker(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        writer: &mut Writer,
+    ) -> Poll<Result<bool, Error>> {
+        let Some(worker) = self.workers.get_mut(index) else { return Poll::Pending };
+        let Some(range) = worker.reading else { return Poll::Pending };
+        let Some(table) = self.tables.get_mut(range.table) else { return Poll::Pending };
+        let before = worker.rows;
+        let result = loop {
+            if writer.is_full() {
+                break Poll::Pending;
+            }
+            match worker.connection.copy_event() {
+                Err(error) => break Poll::Ready(Err(error.into())),
+                Ok(CopyEvent::Row(frame)) => {
+                    let line = worker.connection.copy_row(&frame);
+                    split_row(line, &mut self.cells);
+                    let change = Change::Whole { new: Row::new(line, &self.cells) };
+                    for sink in &table.plan.sinks {
+                        // A row that was read whole never needs to be read again.
+                        let _ = sink.write(&change, &mut self.workspace, writer.commands());
+                    }
+                    writer.count_change();
+                    worker.rows += 1;
+                    worker.connection.copy_consume(&frame);
+                }
+                Ok(CopyEvent::Done) => break Poll::Ready(Ok(true)),
+                Ok(CopyEvent::Incomplete(wanted)) => match worker.connection.poll_more(cx, wanted) {
+                    Poll::Ready(Ok(_)) => break Poll::Ready(Ok(false)),
+                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error.into())),
+                    Poll::Pending => break Poll::Pending,
+                },
+            }
+        };
+        table.progress.rows.fetch_add(worker.rows - before, Relaxed);
+        if matches!(result, Poll::Ready(Ok(true))) {
+            worker.reading = None;
+            table.state.rows += worker.rows;
+            table.state.done.push(range.number);
+            if table.state.done.len() > table.state.bounds.len() {
+                table.state.complete = true;
+                table.state.bounds.clear();
+                table.state.done.clear();
+                table.state.retired.clear();
+                table.progress.done.store(true, Relaxed);
+            }
+            writer.extra().table(&table.name, &table.state);
+        }
+        result
+    }
+}
+
+fn ranges_to_read(tables: &[Reading]) -> VecDeque<Range> {
+    let mut ranges = VecDeque::new();
+    for (index, table) in tables.iter().enumerate() {
+        for number in 0..=table.state.bounds.len() as u32 {
+            if !table.state.done.contains(&number) {
+                ranges.push_back(Range { table: index, number });
+            }
+        }
+    }
+    ranges
+}
+
+/// Ordinary inheritance: children are tables of their own.
+fn from(captured: &Captured) -> String {
+    let name = captured.shape.sql_name();
+    if captured.table.partitioned { name } else { format!("ONLY {name}") }
+}
+
+fn key_columns(captured: &Captured) -> Vec<String> {
+    captured.shape.key.iter().map(|&index| identifier(&captured.shape.columns[index].name)).collect()
+}
+
+fn copy_statement(table: &Reading, number: u32) -> String {
+    let captured = &table.captured;
+    let key = key_columns(captured).join(", ");
+    let bound = |index: usize| {
+        let values = table.state.bounds.get(index)?;
+        let values: Vec<String> = values.iter().map(|value| literal(value)).collect();
+        Some(values.join(", "))
+    };
+    let number = number as usize;
+    let from_bound = number.checked_sub(1).and_then(bound).map(|values| format!("({key}) >= ({values})"));
+    let to_bound = bound(number).map(|values| format!("({key}) < ({values})"));
+    let conditions: Vec<String> = [from_bound, to_bound].into_iter().flatten().collect();
+    let filter =
+        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", captured.shape.sql_columns(), from(captured))
+}
+
+/// OIDs from here on belong to types that users and extensions make.
+const FIRST_USER_OID: u32 = 16_384;
+
+/// Pages that are sampled for each bound.
+const SAMPLED_PAGES: u64 = 30;
+
+/// Key values that cut the table into ranges of about `range_rows` rows, from a sample of its pages.
+/// None for small tables, and where the key's order can't be relied on: operators of types outside
+/// pg_catalog are found by the search path.
+async fn bounds(
+    leader: &mut Connection,
+    captured: &Captured,
+    range_rows: u64,
+) -> Result<Vec<Vec<String>>, Error> {
+    let shape = &captured.shape;
+    let keyed = !captured.table.primary_key.is_empty() || !captured.table.identity_index.is_empty();
+    let ordered = shape.key.iter().all(|&index| shape.columns[index].type_oid < FIRST_USER_OID);
+    if !keyed || !ordered || shape.key.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oid = captured.table.oid;
+    let size = if captured.table.partitioned {
+        format!("SELECT sum(pg_catalog.pg_relation_size(relid)) FROM pg_catalog.pg_partition_tree({oid})")
+    } else {
+        format!("SELECT pg_catalog.pg_relation_size({oid})")
+    };
+    let bytes: u64 = leader.query_one(&size).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let pages = (bytes / 8192).max(1);
+    // A table that was never analysed: a row takes some hundred bytes.
+    let rows = if captured.table.estimated_rows > 0 { captured.table.estimated_rows } else { bytes / 100 };
+    let count = rows / range_rows.max(1);
+    if count < 1 {
+        return Ok(Vec::new());
+    }
+    let percent = (100.0 * (count * SAMPLED_PAGES) as f64 / pages as f64).clamp(0.001, 100.0);
+    let key = key_columns(captured).join(", ");
+    let sql = format!(
+        "SELECT {key} FROM (SELECT {key}, pg_catalog.row_number() OVER (ORDER BY {key}) AS \"redis connect n\", \
+                                   pg_catalog.count(*) OVER () AS \"redis connect of\" \
+                              FROM {} TABLESAMPLE SYSTEM ({percent})) s \
+          WHERE \"redis connect n\" % greatest(\"redis connect of\" / {}, 1) = 0 ORDER BY {key}",
+        from(captured),
+        count + 1
+    );
+    let rows =
+        leader.query(&sql).await.map_err(|e| e.doing(format!("cutting {} into ranges", captured.name())))?;
+    let mut bounds: Vec<Vec<String>> =
+        rows.into_iter().filter_map(|row| row.into_iter().collect::<Option<Vec<String>>>()).collect();
+    bounds.dedup();
+    Ok(bounds)
+}

@@ -1,0 +1,433 @@
+//! The loop that follows the stream.
+//!
+//! ```text
+//!   apply what has been received ─> flush if Redis is idle ─> wait for
+//!        ^                                                     · Redis confirmed a batch
+//!        │                                                     · more of the stream
+//!        └──────────────────────────────────────────────────── · heartbeat, signal
+//! ```
+//!
+//! Nothing limits how much is put into a batch but Redis itself: while a batch is in flight, the next
+//! one fills; when Redis is idle, whatever is complete goes at once. So an idle pipeline has the
+//! latency of one transaction, and a loaded one has large batches. When the open batch is full the
+//! stream is not read, and PostgreSQL waits; feedback goes on all the same.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::apply::{Applier, Overlap, Relation, Tracked, Transaction, Unapplied};
+use super::checkpoint::{Position, Split};
+use super::progress::Phase;
+use super::reread::{self, OwnedRow};
+use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
+use super::supervise::Until;
+use super::truncate;
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::plan::shape::Shape;
+use crate::plan::{Plan, Strictness};
+use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
+use crate::postgres::stream::Event;
+use crate::postgres::{catalog, slot};
+use crate::redis;
+use crate::row::Change;
+
+/// While there is load, the socket is looked at this often for what the low-water mark holds back.
+const LOAD_TICK: Duration = Duration::from_millis(1);
+
+/// What one message asked for.
+#[derive(Debug)]
+enum Step {
+    Applied,
+    /// Everything received has been applied; the next message has at least this length.
+    Incomplete(usize),
+    Describe(pgoutput::Relation),
+    /// A change that does not tell the whole row.
+    ReadAgain {
+        table: Tracked,
+        old: Option<OwnedRow>,
+        new: OwnedRow,
+    },
+    Truncate(Vec<u32>),
+}
+
+/// What the loop was woken by.
+#[derive(Debug)]
+enum Woken {
+    Confirmed(Result<(), Error>),
+    Received(Result<usize, Error>),
+    LoadTick,
+    Heartbeat,
+}
+
+#[derive(Debug, Default)]
+struct Following {
+    decoder: Decoder,
+    applier: Applier,
+    transaction: Option<Transaction>,
+}
+
+impl Session<'_> {
+    /// Follows the stream until a signal or, where asked for, until Redis has what was committed.
+    pub(super) async fn follow(&mut self) -> Result<End, Error> {
+        self.progress.set_phase(Phase::Streaming);
+        let target = match self.pipeline.until {
+            Until::CaughtUp => Some(self.end_of_log().await?),
+            _ => None,
+        };
+        tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
+        let mut following = Following::default();
+        let mut heartbeat = Session::heartbeat_timer();
+        let mut load = interval(LOAD_TICK);
+        load.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let incomplete = self.apply_received(&mut following).await?;
+            if let Some(target) = target
+                && following.transaction.is_none()
+                && self.writer.accepted().lsn >= target
+            {
+                let recovery = self.drain().await?;
+                return Ok(if recovery == Recovery::Stopped { End::Stopped } else { End::CaughtUp });
+            }
+            self.writer.flush(HEARTBEAT);
+            let idle = self.writer.is_idle();
+            self.progress.caught_up.store(idle && following.transaction.is_none(), Relaxed);
+            let reading = incomplete.is_some();
+            let wanted = incomplete.unwrap_or(0);
+            let woken = tokio::select! {
+                biased;
+                result = self.writer.confirmed(), if !idle => Woken::Confirmed(result),
+                result = self.stream.more(wanted), if reading => Woken::Received(result.map_err(Error::from)),
+                _ = load.tick(), if reading && self.stream.is_loaded() => Woken::LoadTick,
+                _ = heartbeat.tick() => Woken::Heartbeat,
+                _ = self.shutdown.wait_for(|stop| *stop) => return Ok(End::Stopped),
+            };
+            match woken {
+                Woken::Confirmed(Ok(())) if self.stream.is_loaded() => self.stream.read_now(),
+                Woken::Confirmed(Ok(())) => {}
+                Woken::Confirmed(Err(error)) => {
+                    if self.recover(error).await? == Recovery::Stopped {
+                        return Ok(End::Stopped);
+                    }
+                }
+                Woken::Received(result) => {
+                    result?;
+                }
+                Woken::LoadTick => self.receive_what_is_there(wanted).await?,
+                Woken::Heartbeat => {
+                    self.heartbeat().await?;
+                    self.check_stream(reading).await?;
+                    following.applier.forget_overlaps(self.writer.accepted().lsn);
+                }
+            }
+        }
+    }
+
+    /// The position that everything committed so far lies before.
+    async fn end_of_log(&mut self) -> Result<Lsn, Error> {
+        let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
+        let end = self.control.query_one(sql).await?;
+        let end = end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default();
+        self.progress.heard_of(end);
+        Ok(crate::postgres::snapshot::before_page_header(end))
+    }
+
+    async fn receive_what_is_there(&mut self, wanted: usize) -> Result<(), Error> {
+        self.stream.read_now();
+        let received = poll_fn(|cx| Poll::Ready(self.stream.poll_more(cx, wanted))).await;
+        match received {
+            Poll::Ready(result) => {
+                result?;
+            }
+            Poll::Pending => self.stream.relax(),
+        }
+        Ok(())
+    }
+
+    /// A stream that stays silent although it was asked is dead, unless PostgreSQL says that its
+    /// walsender still reads our slot: then it is busy with something that is not for us.
+    async fn check_stream(&mut self, reading: bool) -> Result<(), Error> {
+        if !reading {
+            self.stream.forgive_silence();
+            return Ok(());
+        }
+        if !self.stream.is_silent() {
+            return Ok(());
+        }
+        let pid = self.stream.backend_pid();
+        let name = &self.pipeline.config.source.slot;
+        let asked = tokio::time::timeout(Duration::from_secs(2), slot::find(&mut self.control, name)).await;
+        match asked {
+            Ok(Ok(Some(slot))) if slot.active_pid == Some(pid) => {
+                self.stream.forgive_silence();
+                Ok(())
+            }
+            _ => Err(self.stream.silence().into()),
+        }
+    }
+
+    /// Applies messages until none is left, with how long the next one is at least, or until the
+    /// open batch is full, with `None`.
+    async fn apply_received(&mut self, following: &mut Following) -> Result<Option<usize>, Error> {
+        loop {
+            if self.writer.is_full() {
+                if !self.writer.has_mark() {
+                    self.split(following);
+                }
+                if !self.writer.is_idle() {
+                    return Ok(None);
+                }
+                self.writer.flush(Duration::ZERO);
+            }
+            match self.step(following)? {
+                Step::Applied => {}
+                Step::Incomplete(wanted) => return Ok(Some(wanted)),
+                Step::Describe(relation) => self.describe(following, relation).await?,
+                Step::ReadAgain { table, old, new } => self.read_again(following, &table, old, &new).await?,
+                Step::Truncate(relations) => self.truncate(following, &relations).await?,
+            }
+        }
+    }
+
+    /// Lets the batch end here, inside a transaction.
+    fn split(&mut self, following: &Following) {
+        let lsn = self.writer.accepted().lsn;
+        let split = following
+            .transaction
+            .filter(|transaction| transaction.skip != u64::MAX)
+            .map(|transaction| Split { commit_lsn: transaction.commit_lsn, ordinal: transaction.ordinal });
+        self.writer.mark(Position { lsn, split });
+    }
+
+    /// One message of the stream.
+    #[inline]
+    fn step(&mut self, following: &mut Following) -> Result<Step, Error> {
+        let payload = match self.stream.event()? {
+            Event::Data(payload) => payload,
+            Event::Incomplete(wanted) => return Ok(Step::Incomplete(wanted)),
+            Event::Keepalive { end } => {
+                self.progress.heard_of(end);
+                // Inside a transaction it says nothing about that transaction.
+                if following.transaction.is_none() && end > self.writer.accepted().lsn {
+                    self.writer.mark(Position { lsn: end, split: None });
+                }
+                return Ok(Step::Applied);
+            }
+        };
+        let Following { decoder, applier, transaction } = following;
+        let Some(message) = decoder.decode(self.stream.payload(&payload)) else {
+            return Err(Error::Setting(
+                "PostgreSQL sent a message that pgoutput version 1 does not have".to_owned(),
+            ));
+        };
+        let (oid, change) = match message {
+            Message::Row(oid, change) => (oid, change),
+            Message::Frame(frame) => {
+                self.stream.consume(&payload);
+                return Ok(self.frame(following, frame));
+            }
+        };
+        let Some(transaction) = transaction else {
+            return Err(Error::Setting("PostgreSQL sent a change outside a transaction".to_owned()));
+        };
+        transaction.ordinal += 1;
+        let mut step = Step::Applied;
+        if transaction.ordinal > transaction.skip {
+            match applier.apply(oid, &change, transaction, &mut self.writer) {
+                Ok(()) => {}
+                Err(Unapplied::NeedsRow(table)) => step = needs_row(table, &change),
+                Err(Unapplied::UnknownRelation) => {
+                    return Err(Error::Setting(format!(
+                        "PostgreSQL sent a row of relation {oid} without describing it"
+                    )));
+                }
+            }
+        }
+        self.stream.consume(&payload);
+        Ok(step)
+    }
+
+    /// A message that is not a row.
+    fn frame(&mut self, following: &mut Following, frame: Frame) -> Step {
+        match frame {
+            Frame::Begin { commit_lsn, time, xid } => {
+                let skip = match self.start.split {
+                    _ if commit_lsn < self.start.lsn => u64::MAX,
+                    Some(split) if split.commit_lsn == commit_lsn => split.ordinal,
+                    _ => 0,
+                };
+                following.transaction = Some(Transaction { commit_lsn, xid, ordinal: 0, skip });
+                self.progress.commit_time.store(time, Relaxed);
+                self.progress.heard_of(commit_lsn);
+            }
+            Frame::Commit { end } => {
+                following.transaction = None;
+                following.applier.workspace.moved_to.clear();
+                if end > self.writer.accepted().lsn {
+                    self.writer.mark(Position { lsn: end, split: None });
+                }
+            }
+            Frame::Relation(relation) => return Step::Describe(relation),
+            Frame::Truncate(relations) => {
+                if let Some(transaction) = &mut following.transaction {
+                    transaction.ordinal += 1;
+                    if transaction.ordinal > transaction.skip {
+                        return Step::Truncate(relations);
+                    }
+                }
+            }
+            Frame::Other => {}
+        }
+        Step::Applied
+    }
+
+    /// Takes note of a table's definition; if rows in Redis don't fit it, the table is read again.
+    async fn describe(
+        &mut self,
+        following: &mut Following,
+        relation: pgoutput::Relation,
+    ) -> Result<(), Error> {
+        let oid = relation.oid;
+        let Some(mut captured) = self.captured.get(&oid).cloned() else {
+            following.applier.set(oid, Relation { table: None });
+            return Ok(());
+        };
+        let types = relation.columns.iter().map(|column| column.type_oid);
+        self.types.learn(&mut self.control, types).await?;
+        let name = captured.name();
+        let commit_lsn = following.transaction.map_or(Lsn::ZERO, |transaction| transaction.commit_lsn);
+        let mut shape = Shape::of_relation(&relation, &self.types, &captured.table.key());
+        let overlap = self.states.get(&name).map(Overlap::of).unwrap_or_default();
+        let past = overlap.is_past(commit_lsn);
+        if past && shape != captured.shape {
+            // Redefined since the session began: what the catalog says now is nearer to it.
+            if let Some(table) = catalog::table(&mut self.control, oid).await? {
+                captured.table = table;
+                shape = Shape::of_relation(&relation, &self.types, &captured.table.key());
+            }
+            captured.shape = shape.clone();
+            self.redefined(following, &name, &captured).await?;
+            self.captured.insert(oid, captured.clone());
+        }
+        let compiled = Plan::compile(shape, &captured.outputs, Strictness::Streaming);
+        let mut plan = compiled
+            .map_err(|source| Error::Plan { file: self.pipeline.file.clone(), source: Box::new(source) })?;
+        if !past && let Some(state) = self.states.get(&name) {
+            // Rows in Redis are as a later definition has them: only what both have is written.
+            let record = plan.shape.record();
+            plan.restrict(|index| record.get(index).is_some_and(|column| state.columns.contains(column)));
+        }
+        let table = Tracked { name, plan: Rc::new(plan), overlap };
+        following.applier.set(oid, Relation { table: Some(table) });
+        Ok(())
+    }
+
+    /// The table's definition changed. Columns that no existing row has a value for change nothing;
+    /// anything else is not told by the stream row by row, so the table is read again.
+    async fn redefined(
+        &mut self,
+        following: &Following,
+        name: &str,
+        captured: &super::Captured,
+    ) -> Result<(), Error> {
+        let Some(state) = self.states.get_mut(name) else { return Ok(()) };
+        let record = captured.shape.record();
+        let renamed = captured.shape.display_name() != name || captured.table.display_name() != name;
+        if state.columns == record && !renamed {
+            return Ok(());
+        }
+        if only_grew(state, captured, &captured.table) && !renamed {
+            state.columns = record;
+            self.writer.extra().table(name, state);
+            return Ok(());
+        }
+        state.read_again();
+        self.writer.extra().table(name, state);
+        self.split(following);
+        self.drain().await?;
+        Err(Error::Restart(format!("the definition of {name} changed: it is read again")))
+    }
+
+    async fn read_again(
+        &mut self,
+        following: &mut Following,
+        table: &Tracked,
+        old: Option<OwnedRow>,
+        new: &OwnedRow,
+    ) -> Result<(), Error> {
+        let current = {
+            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+            let row = new.row();
+            let read = reread::read_again(&mut self.control, &table.plan, &row);
+            Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await?
+        };
+        let old = old.as_ref().map(OwnedRow::row);
+        let current = current.as_ref().map(OwnedRow::row);
+        for sink in &table.plan.sinks {
+            let workspace = &mut following.applier.workspace;
+            sink.write_again(old.as_ref(), &new.row(), current.as_ref(), workspace, self.writer.commands());
+        }
+        self.writer.count_change();
+        Ok(())
+    }
+
+    /// Removes the keys of truncated tables, in the transaction that truncated them if they are few
+    /// enough for a batch.
+    async fn truncate(&mut self, following: &mut Following, relations: &[u32]) -> Result<(), Error> {
+        let Some(transaction) = following.transaction else { return Ok(()) };
+        let mut tables = Vec::new();
+        for &oid in relations {
+            if let Ok(Some(table)) = following.applier.table(oid, &transaction) {
+                tables.push(table.clone());
+            }
+        }
+        if tables.is_empty() {
+            return Ok(());
+        }
+        // What was applied before must be in Redis, or in the open batch, to be found.
+        while let Err(error) = self.writer.confirmed().await {
+            self.recover(error).await?;
+        }
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        for table in tables {
+            let (target, open) = (&self.pipeline.config.target, self.writer.open_commands());
+            let search = async {
+                let mut connection = redis::Connection::open(target).await?;
+                Ok(truncate::keys_of(&mut connection, &table.plan, open).await?)
+            };
+            let mut keys = Session::meanwhile(&mut self.stream, positions, search).await?;
+            tracing::info!(table = table.name, keys = keys.len(), "truncated");
+            while truncate::remove_some(&mut keys, self.writer.commands()) > 0 {
+                self.writer.count_change();
+                if self.writer.is_full() {
+                    // Up to before this TRUNCATE: it is done again if we are stopped here.
+                    let lsn = self.writer.accepted().lsn;
+                    let ordinal = transaction.ordinal - 1;
+                    let split =
+                        (ordinal > 0).then_some(Split { commit_lsn: transaction.commit_lsn, ordinal });
+                    self.writer.mark(Position { lsn, split });
+                    if self.drain().await? == Recovery::Stopped {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn needs_row(table: Tracked, change: &Change<'_>) -> Step {
+    match change {
+        Change::Update { old, new } => {
+            Step::ReadAgain { table, old: old.as_ref().map(OwnedRow::of), new: OwnedRow::of(new) }
+        }
+        Change::Whole { new } => Step::ReadAgain { table, old: None, new: OwnedRow::of(new) },
+        // Old rows are never TOASTed: PostgreSQL logs the identity in full.
+        Change::Delete { .. } => Step::Applied,
+    }
+}

@@ -1,0 +1,154 @@
+//! Sessions, one after the other, for as long as it makes sense.
+//!
+//! What passes by itself is retried with a growing, randomised pause, for ever, and shown. What does
+//! not is returned. The first contact is no exception to be waited for: a wrong host name should be
+//! told at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::progress::{Phase, Progress};
+use super::session::{End, Session};
+use crate::config::Config;
+use crate::error::{Error, Family};
+
+/// When a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    Stopped,
+    /// `--once`
+    SnapshotDone,
+    /// `--until-caught-up`
+    CaughtUp,
+}
+
+/// What all sessions of a process share.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) config: Config,
+    /// The configuration file, for messages.
+    pub(crate) file: String,
+    pub(crate) until: Until,
+    /// Becomes true when the process is to stop.
+    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// What outlives a session.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Both servers were reached once.
+    pub(super) connected: bool,
+    /// The last walsender of ours.
+    pub(super) walsender: Option<u32>,
+}
+
+/// Runs until the end that was asked for, a signal, or an error that does not pass.
+pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
+    let mut begun = Begun::default();
+    let mut retry: Option<Retry> = None;
+    loop {
+        let started = Instant::now();
+        let error = match one_session(pipeline, &mut begun).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if *pipeline.shutdown.borrow() && error.family() != Family::Definite {
+            return Ok(());
+        }
+        match error.family() {
+            Family::Usage | Family::Definite => return Err(error),
+            Family::Transient if !begun.connected => return Err(error),
+            Family::Restart => {
+                tracing::info!("{error}");
+                continue;
+            }
+            Family::Transient => {}
+        }
+        pipeline.progress.set_phase(Phase::Retrying);
+        // A session that worked for a while was a success; its end is a new trouble.
+        let lasted = started.elapsed() > Duration::from_secs(10);
+        let retry = match &mut retry {
+            Some(retry) if !lasted => {
+                retry.failed(&error);
+                retry
+            }
+            _ => retry.insert(Retry::new("capturing", &error)),
+        };
+        let mut shutdown = pipeline.shutdown.clone();
+        tokio::select! {
+            () = sleep(retry.pause()) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+        }
+    }
+}
+
+async fn one_session(pipeline: &Pipeline, begun: &mut Begun) -> Result<(), Error> {
+    let Some(mut session) = Session::begin(pipeline, begun).await? else { return Ok(()) };
+    let mut end = session.read_tables().await?;
+    if end.is_none() && pipeline.until == Until::SnapshotDone {
+        end = Some(End::SnapshotDone);
+    }
+    let end = match end {
+        Some(end) => end,
+        None => session.follow().await?,
+    };
+    session.finish().await?;
+    tracing::info!(
+        position = %pipeline.progress.position(),
+        "{}",
+        match end {
+            End::SnapshotDone => "snapshot done",
+            End::CaughtUp => "caught up",
+            End::Stopped => "stopped",
+        }
+    );
+    Ok(())
+}
+
+/// A condition that passes by itself: said once, then once a minute, then when it is over.
+#[derive(Debug)]
+pub(super) struct Retry {
+    what: &'static str,
+    since: Instant,
+    said: Instant,
+    attempts: u32,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Retry {
+    pub(super) fn new(what: &'static str, error: &Error) -> Retry {
+        tracing::warn!("{error}; trying again until it works");
+        Retry { what, since: Instant::now(), said: Instant::now(), attempts: 0 }
+    }
+
+    pub(super) fn failed(&mut self, error: &Error) {
+        if self.said.elapsed() >= Duration::from_secs(60) {
+            self.said = Instant::now();
+            tracing::warn!(
+                attempts = self.attempts,
+                "{} fails for {} s: {error}",
+                self.what,
+                self.since.elapsed().as_secs()
+            );
+        }
+    }
+
+    /// Doubles up to two seconds, less a random part, so that many instances don't come at once.
+    pub(super) fn pause(&mut self) -> Duration {
+        let full = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE);
+        self.attempts += 1;
+        // The clock's nanoseconds are random enough for that.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        full.mul_f64(0.5 + f64::from(now.subsec_nanos() % 1000) / 2000.0)
+    }
+
+    pub(super) fn over(&self) {
+        tracing::info!("{} works again after {:.1} s", self.what, self.since.elapsed().as_secs_f64());
+    }
+}

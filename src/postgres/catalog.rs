@@ -1,0 +1,277 @@
+//! What the catalogs say of tables and types.
+//!
+//! Tables are read once at the start, all in a few queries however many there are, and again one by
+//! one when the stream describes a table differently from what is known. All names are qualified,
+//! so nobody's `search_path` decides what is meant.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::pgoutput::ReplicaIdentity;
+use super::query::TextRow;
+use super::{Connection, Error};
+use crate::plan::value::Kind;
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) type_oid: u32,
+    pub(crate) type_modifier: i32,
+    /// Existing rows can have got a value for it when it was added (ADD COLUMN … DEFAULT, identity),
+    /// which no change in the stream tells.
+    pub(crate) filled_in: bool,
+}
+
+/// A table that can be captured: ordinary or partitioned, permanent, not itself a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) oid: u32,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) partitioned: bool,
+    pub(crate) identity: ReplicaIdentity,
+    /// Without generated columns: the stream does not carry them.
+    pub(crate) columns: Vec<Column>,
+    /// Columns of the primary key, in the key's order.
+    pub(crate) primary_key: Vec<String>,
+    /// The primary key is checked at once; a deferrable one can't be a replica identity.
+    pub(crate) key_is_immediate: bool,
+    /// Columns of the REPLICA IDENTITY USING INDEX, in the index' order.
+    pub(crate) identity_index: Vec<String>,
+    pub(crate) selectable: bool,
+    /// The planner's estimate of the number of rows; 0 where it has none.
+    pub(crate) estimated_rows: u64,
+}
+
+impl Table {
+    /// Columns that identify a row, in the order that a key is made of: what the replica identity
+    /// sends with an UPDATE or DELETE. Empty when the table has none.
+    pub(crate) fn key(&self) -> Vec<String> {
+        match self.identity {
+            ReplicaIdentity::Index if !self.identity_index.is_empty() => self.identity_index.clone(),
+            ReplicaIdentity::Full if self.primary_key.is_empty() => {
+                self.columns.iter().map(|column| column.name.clone()).collect()
+            }
+            _ => self.primary_key.clone(),
+        }
+    }
+
+    /// PostgreSQL accepts UPDATE and DELETE on this table when it is published.
+    pub(crate) fn has_usable_identity(&self) -> bool {
+        match self.identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Index => !self.identity_index.is_empty(),
+            ReplicaIdentity::Default => !self.primary_key.is_empty() && self.key_is_immediate,
+            ReplicaIdentity::Nothing => false,
+        }
+    }
+
+    /// The old row of an UPDATE or DELETE has this column's value.
+    pub(crate) fn identity_has(&self, column: &str) -> bool {
+        match self.identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Index => self.identity_index.iter().any(|name| name == column),
+            ReplicaIdentity::Default => self.primary_key.iter().any(|name| name == column),
+            ReplicaIdentity::Nothing => false,
+        }
+    }
+
+    /// `schema.table`, quoted for SQL.
+    pub(crate) fn sql_name(&self) -> String {
+        format!("{}.{}", super::identifier(&self.schema), super::identifier(&self.name))
+    }
+
+    /// `schema.table`, as configuration and messages have it.
+    pub(crate) fn display_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+const TABLES: &str = "\
+    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, \
+           greatest(c.reltuples, 0)::pg_catalog.int8, pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
+       AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'";
+
+const COLUMNS: &str = "\
+    SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, \
+           a.atthasmissing OR a.atthasdef OR a.attidentity <> '' \
+      FROM pg_catalog.pg_attribute a \
+      JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
+       AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
+       AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
+
+const KEYS: &str = "\
+    SELECT i.indrelid, i.indisprimary, i.indisreplident, i.indimmediate, a.attname \
+      FROM pg_catalog.pg_index i \
+     CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(attnum, place) \
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+      JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+     WHERE (i.indisprimary OR i.indisreplident) AND i.indisvalid AND k.place <= i.indnkeyatts \
+       AND c.relkind IN ('r', 'p')";
+
+/// All tables that could be captured, by their OID.
+pub(crate) async fn tables(connection: &mut Connection) -> Result<BTreeMap<u32, Table>, Error> {
+    read_tables(connection, None).await
+}
+
+/// One table; `None` when it does not exist any more.
+pub(crate) async fn table(connection: &mut Connection, oid: u32) -> Result<Option<Table>, Error> {
+    Ok(read_tables(connection, Some(oid)).await?.remove(&oid))
+}
+
+async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<BTreeMap<u32, Table>, Error> {
+    let narrowed = |sql: &str, column: &str| match only {
+        Some(oid) => format!("{sql} AND {column} = {oid}"),
+        None => sql.to_owned(),
+    };
+    let doing = |e: Error| e.doing("reading the catalog");
+    let mut tables = BTreeMap::new();
+    for row in connection.query(&narrowed(TABLES, "c.oid")).await.map_err(doing)? {
+        if let Some(table) = table_of(row) {
+            tables.insert(table.oid, table);
+        }
+    }
+    let sql = narrowed(COLUMNS, "a.attrelid") + " ORDER BY a.attrelid, a.attnum";
+    for row in connection.query(&sql).await.map_err(doing)? {
+        let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing)] = row.as_slice() else {
+            continue;
+        };
+        if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
+            table.columns.push(Column {
+                name: name.clone(),
+                type_oid: type_oid.parse().unwrap_or(0),
+                type_modifier: modifier.parse().unwrap_or(-1),
+                filled_in: missing == "t",
+            });
+        }
+    }
+    let sql = narrowed(KEYS, "i.indrelid") + " ORDER BY i.indrelid, i.indexrelid, k.place";
+    for row in connection.query(&sql).await.map_err(doing)? {
+        let [Some(oid), Some(primary), Some(identity), Some(immediate), Some(name)] = row.as_slice() else {
+            continue;
+        };
+        if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
+            if primary == "t" {
+                table.primary_key.push(name.clone());
+                table.key_is_immediate = immediate == "t";
+            }
+            if identity == "t" {
+                table.identity_index.push(name.clone());
+            }
+        }
+    }
+    Ok(tables)
+}
+
+fn table_of(row: TextRow) -> Option<Table> {
+    let [Some(oid), Some(schema), Some(name), Some(kind), Some(identity), Some(rows), Some(select)] =
+        <[Option<String>; 7]>::try_from(row).ok()?
+    else {
+        return None;
+    };
+    Some(Table {
+        oid: oid.parse().ok()?,
+        schema,
+        name,
+        partitioned: kind == "p",
+        identity: ReplicaIdentity::parse(*identity.as_bytes().first()?)?,
+        columns: Vec::new(),
+        primary_key: Vec::new(),
+        key_is_immediate: true,
+        identity_index: Vec::new(),
+        selectable: select == "t",
+        estimated_rows: rows.parse().unwrap_or(0),
+    })
+}
+
+/// What is known of types: their kinds, by OID.
+#[derive(Debug, Default)]
+pub(crate) struct Types {
+    known: HashMap<u32, Kind>,
+}
+
+#[derive(Debug)]
+struct TypeRow {
+    name: String,
+    base: u32,
+    element: u32,
+    delimiter: u8,
+}
+
+/// Domains over arrays over domains … end somewhere; a catalog that says otherwise is not followed.
+const DEEPEST: usize = 16;
+
+impl Types {
+    pub(crate) fn kind(&self, oid: u32) -> Option<Kind> {
+        Kind::builtin(oid).or_else(|| self.known.get(&oid).cloned())
+    }
+
+    /// Reads the types among `oids` that are not known, with the types that they are made of.
+    pub(crate) async fn learn(
+        &mut self,
+        connection: &mut Connection,
+        oids: impl IntoIterator<Item = u32>,
+    ) -> Result<(), Error> {
+        let mut rows: HashMap<u32, TypeRow> = HashMap::new();
+        let asked: Vec<u32> = oids.into_iter().filter(|&oid| self.kind(oid).is_none()).collect();
+        let mut wanted = asked.clone();
+        for _ in 0..DEEPEST {
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted.retain(|oid| *oid != 0 && !rows.contains_key(oid) && self.kind(*oid).is_none());
+            if wanted.is_empty() {
+                break;
+            }
+            let list: Vec<String> = wanted.iter().map(u32::to_string).collect();
+            let sql = format!(
+                "SELECT t.oid, t.typname, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE 0 END, \
+                        CASE t.typoutput::pg_catalog.oid WHEN 751 THEN t.typelem ELSE 0 END, t.typdelim \
+                   FROM pg_catalog.pg_type t WHERE t.oid IN ({})",
+                list.join(",")
+            );
+            wanted.clear();
+            for row in connection.query(&sql).await.map_err(|e| e.doing("reading types from the catalog"))? {
+                let [Some(oid), Some(name), Some(base), Some(element), Some(delimiter)] = row.as_slice()
+                else {
+                    continue;
+                };
+                let found = TypeRow {
+                    name: name.clone(),
+                    base: base.parse().unwrap_or(0),
+                    element: element.parse().unwrap_or(0),
+                    delimiter: delimiter.bytes().next().unwrap_or(b','),
+                };
+                wanted.extend([found.base, found.element]);
+                rows.insert(oid.parse().unwrap_or(0), found);
+            }
+        }
+        for oid in asked {
+            let kind = self.resolve(oid, &rows, DEEPEST);
+            self.known.insert(oid, kind);
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, oid: u32, rows: &HashMap<u32, TypeRow>, depth: usize) -> Kind {
+        if let Some(kind) = self.kind(oid) {
+            return kind;
+        }
+        match rows.get(&oid) {
+            Some(row) if depth > 0 && row.base != 0 => self.resolve(row.base, rows, depth - 1),
+            Some(row) if depth > 0 && row.element != 0 => Kind::Array {
+                element: Box::new(self.resolve(row.element, rows, depth - 1)),
+                delimiter: row.delimiter,
+            },
+            Some(row) => match row.name.as_str() {
+                "hstore" => Kind::Hstore,
+                "vector" | "halfvec" => Kind::Vector,
+                _ => Kind::Text,
+            },
+            None => Kind::Text,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The publication: which tables PostgreSQL sends.
+//!
+//! One that exists is used as it is: somebody with more rights may have made it for us. One that we
+//! made ourselves carries a comment that says so, and only such a one is ever changed.
+
+use std::collections::BTreeSet;
+
+use super::catalog::Table;
+use super::{Connection, Error, identifier, literal};
+
+const OURS: &str = "made by redis-connect-postgres";
+
+/// A publication as the catalog has it.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// OIDs of the tables that it sends, partitioned ones by their root.
+    pub(crate) tables: BTreeSet<u32>,
+    /// We made it, so we may change it.
+    pub(crate) ours: bool,
+    /// False: partitions are sent under their own names.
+    pub(crate) via_root: bool,
+}
+
+/// `None` when there is no publication of this name.
+pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Option<Publication>, Error> {
+    let name = literal(name);
+    let sql = format!(
+        "SELECT pg_catalog.obj_description(p.oid, 'pg_publication'), \
+                pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'pubviaroot', \
+                pg_catalog.pg_has_role(p.pubowner, 'USAGE') \
+           FROM pg_catalog.pg_publication p WHERE p.pubname = {name}"
+    );
+    let doing = |e: Error| e.doing(format!("looking at the publication {name}"));
+    let Some(row) = connection.query(&sql).await.map_err(doing)?.into_iter().next() else { return Ok(None) };
+    let column = |index: usize| row.get(index).and_then(Option::as_deref);
+    let sql = format!(
+        "SELECT c.oid FROM pg_catalog.pg_publication_tables t \
+           JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
+           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
+          WHERE t.pubname = {name}"
+    );
+    let tables = connection
+        .query(&sql)
+        .await
+        .map_err(doing)?
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten()?.parse().ok())
+        .collect();
+    Ok(Some(Publication {
+        tables,
+        ours: column(0) == Some(OURS) && column(2) == Some("t"),
+        via_root: column(1) == Some("true"),
+    }))
+}
+
+fn list(tables: &[&Table]) -> String {
+    let names: Vec<String> = tables.iter().map(|table| on_its_own(table)).collect();
+    names.join(", ")
+}
+
+/// ONLY keeps the children of ordinary inheritance out: they are tables of their own.
+fn on_its_own(table: &Table) -> String {
+    if table.partitioned { table.sql_name() } else { format!("ONLY {}", table.sql_name()) }
+}
+
+/// The statement that makes the publication.
+pub(crate) fn create_statement(name: &str, tables: &[&Table], version: u32) -> String {
+    // PostgreSQL 12 can't publish a partitioned table by its root.
+    let options = if version >= 130_000 { " WITH (publish_via_partition_root = true)" } else { "" };
+    format!("CREATE PUBLICATION {} FOR TABLE {}{options}", identifier(name), list(tables))
+}
+
+/// The statement that adds tables to it.
+pub(crate) fn add_statement(name: &str, tables: &[&Table]) -> String {
+    format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), list(tables))
+}
+
+/// Makes the publication and marks it as ours.
+pub(crate) async fn create(
+    connection: &mut Connection,
+    name: &str,
+    tables: &[&Table],
+    version: u32,
+) -> Result<(), Error> {
+    let statement = create_statement(name, tables, version);
+    let comment = format!("COMMENT ON PUBLICATION {} IS {}", identifier(name), literal(OURS));
+    match connection.query(&format!("{statement}; {comment}")).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.sqlstate(), Some("42501")) => Err(Error::Setting(format!(
+            "{}; let the tables' owner run: {statement};",
+            error.doing(format!("making the publication {name}"))
+        ))),
+        // Another instance was quicker.
+        Err(error) if matches!(error.sqlstate(), Some("42710" | "23505")) => Ok(()),
+        Err(error) => Err(error.doing(format!("making the publication {name}"))),
+    }
+}
+
+/// Adds tables to a publication of ours.
+pub(crate) async fn add(connection: &mut Connection, name: &str, tables: &[&Table]) -> Result<(), Error> {
+    let statement = add_statement(name, tables);
+    match connection.query(&statement).await {
+        Ok(_) => Ok(()),
+        // Already a member: another instance was quicker.
+        Err(error) if error.sqlstate() == Some("42710") => Ok(()),
+        Err(error) => Err(Error::Setting(format!(
+            "{}; let the tables' owner run: {statement};",
+            error.doing(format!("adding tables to the publication {name}"))
+        ))),
+    }
+}

@@ -1,0 +1,70 @@
+//! The simple query protocol: SQL in, text out.
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+
+use super::wire::Fields;
+use super::{Connection, Error, ServerError};
+
+/// One row of an answer: the columns' text, `None` for NULL.
+pub(crate) type TextRow = Vec<Option<String>>;
+
+impl Connection {
+    /// Runs `sql` and returns the rows of all its statements.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, Error> {
+        let mut message = BytesMut::new();
+        frontend::query(sql, &mut message).map_err(|e| self.io_error(e))?;
+        self.send(&message).await?;
+        let mut rows = Vec::new();
+        let mut failure = None;
+        loop {
+            let frame = self.next().await?;
+            let body = self.body(&frame);
+            let mut done = false;
+            match frame.kind {
+                b'D' => {
+                    let row = text_row(body).ok_or_else(|| self.protocol_error("a DataRow is cut short"))?;
+                    rows.push(row);
+                }
+                b'E' => failure = Some(ServerError::parse(body)),
+                b'Z' => done = true,
+                _ => {}
+            }
+            self.consume(&frame);
+            if done {
+                break;
+            }
+        }
+        match failure {
+            None => Ok(rows),
+            Some(error) => Err(Error::Server { doing: first_line(sql), error: Box::new(error) }),
+        }
+    }
+
+    /// Runs `sql` and returns the first column of the first row.
+    pub(crate) async fn query_one(&mut self, sql: &str) -> Result<Option<String>, Error> {
+        Ok(self.query(sql).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    }
+}
+
+fn first_line(sql: &str) -> String {
+    let line = sql.trim().lines().next().unwrap_or_default();
+    match line.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+fn text_row(body: &[u8]) -> Option<TextRow> {
+    let mut fields = Fields::new(body);
+    let count = fields.u16()?;
+    (0..count)
+        .map(|_| match fields.u32()? {
+            u32::MAX => Some(None),
+            length => {
+                let text = fields.bytes(length as usize)?;
+                Some(Some(String::from_utf8_lossy(text).into_owned()))
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! The replication slot: it keeps the write-ahead log for us and lets one reader in.
+
+use super::{Connection, Error, literal};
+use crate::lsn::Lsn;
+
+/// A logical slot as the catalog has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) plugin: String,
+    pub(crate) database: String,
+    /// Process of the walsender that reads it.
+    pub(crate) active_pid: Option<u32>,
+    /// Nothing that committed before this position will be sent again.
+    pub(crate) confirmed: Lsn,
+    /// `lost`: the write-ahead log that it needs is gone.
+    pub(crate) lost: bool,
+}
+
+/// `None` when there is no slot of this name.
+pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Option<Slot>, Error> {
+    let sql = format!(
+        "SELECT s.plugin, s.database, s.active_pid, s.confirmed_flush_lsn, \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'wal_status' \
+           FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = {}",
+        literal(name)
+    );
+    let rows = connection.query(&sql).await.map_err(|e| e.doing(format!("looking at the slot {name}")))?;
+    Ok(rows.into_iter().next().map(|row| {
+        let mut columns = row.into_iter();
+        let mut next = || columns.next().flatten();
+        Slot {
+            plugin: next().unwrap_or_default(),
+            database: next().unwrap_or_default(),
+            active_pid: next().and_then(|pid| pid.parse().ok()),
+            confirmed: next().and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
+            lost: next().as_deref() == Some("lost"),
+        }
+    }))
+}
+
+/// Makes the slot and returns the position from which it sends everything.
+///
+/// The SQL function does not export a snapshot, and none is needed: which transactions the snapshot
+/// saw is told by their ids (see [`super::snapshot`]).
+pub(crate) async fn create(connection: &mut Connection, name: &str) -> Result<Lsn, Error> {
+    let sql = format!(
+        "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput')",
+        literal(name)
+    );
+    match connection.query_one(&sql).await {
+        Ok(lsn) => Ok(lsn.and_then(|lsn| lsn.parse().ok()).unwrap_or_default()),
+        Err(error) => {
+            let mend = match error.sqlstate() {
+                Some("55000") => {
+                    "; logical decoding needs: ALTER SYSTEM SET wal_level = 'logical', then a restart of PostgreSQL"
+                }
+                Some("42501") => "; let a superuser run: ALTER ROLE … REPLICATION for this role",
+                Some("53400") => {
+                    "; ALTER SYSTEM SET max_replication_slots to more than there are in pg_replication_slots, \
+                     then a restart of PostgreSQL; or drop one that nobody needs"
+                }
+                Some("42710") => return Err(error),
+                _ if error.is_transient() => return Err(error.doing(format!("making the slot {name}"))),
+                _ => "",
+            };
+            Err(Error::Setting(format!("{}{mend}", error.doing(format!("making the slot {name}")))))
+        }
+    }
+}
+
+/// Ends a walsender of ours that PostgreSQL still takes for alive.
+pub(crate) async fn terminate(connection: &mut Connection, pid: u32) -> Result<(), Error> {
+    connection.query(&format!("SELECT pg_catalog.pg_terminate_backend({pid})")).await?;
+    Ok(())
+}
+
+/// Drops the slot.
+pub(crate) async fn drop(connection: &mut Connection, name: &str) -> Result<(), Error> {
+    let sql = format!("SELECT pg_catalog.pg_drop_replication_slot({})", literal(name));
+    connection.query(&sql).await.map_err(|e| e.doing(format!("dropping the slot {name}")))?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! A consistent view of the tables, and how it fits to the stream without overlap or gap.
+//!
+//! A snapshot is taken after the slot exists. What it saw is known exactly: `txid_current_snapshot`
+//! names the transactions that were still running, and the stream's Begin carries the transaction's
+//! id. A transaction that the snapshot saw is in the rows already; every other one is yet to come.
+//!
+//! ```text
+//!   slot ──────────── S ───────────────> write-ahead log
+//!     t1 t2      t3 t4│ t5 t6
+//!     seen: skipped   │ applied          t4 was running at S: not seen, applied
+//! ```
+//!
+//! So a slot that somebody else made, a table that is added later and one that is read again need
+//! nothing special, and the slot's own exported snapshot is not needed.
+//!
+//! A snapshot also sees transactions whose commit record is not yet on disk (`synchronous_commit =
+//! off`). After a crash they would never have happened, and their ids would be given out again.
+//! [`take`] therefore waits until the log is on disk up to the snapshot.
+//!
+//! Source: PostgreSQL documentation, "Transaction ID and Snapshot Information Functions".
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Connection, Error, literal};
+use crate::lsn::Lsn;
+
+/// Which transactions a snapshot saw: all before `oldest`, none from `next` on, and those between
+/// that were not `running`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Visibility {
+    oldest: u64,
+    next: u64,
+    running: Vec<u64>,
+}
+
+impl Visibility {
+    /// The stream has the lower 32 bits of a transaction id; it is at most 2^31 away from `next`.
+    pub(crate) fn saw(&self, xid: u32) -> bool {
+        let distance = xid.wrapping_sub(self.next as u32).cast_signed();
+        let Some(id) = self.next.checked_add_signed(i64::from(distance)) else { return true };
+        id < self.oldest || (id < self.next && !self.running.contains(&id))
+    }
+}
+
+impl fmt::Display for Visibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running: Vec<String> = self.running.iter().map(u64::to_string).collect();
+        write!(f, "{}:{}:{}", self.oldest, self.next, running.join(","))
+    }
+}
+
+impl FromStr for Visibility {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, ':');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (oldest, next) = number().zip(number()).ok_or(())?;
+        let running = parts.next().ok_or(())?;
+        let running = running.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().map_err(|_| ()));
+        Ok(Visibility { oldest, next, running: running.collect::<Result<_, _>>()? })
+    }
+}
+
+/// A snapshot that several connections can share.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// For `SET TRANSACTION SNAPSHOT`, while the transaction that took it is open.
+    pub(crate) exported: String,
+    pub(crate) visibility: Visibility,
+    /// No transaction whose commit record lies behind this position was seen.
+    pub(crate) until: Lsn,
+}
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// Opens a transaction on `leader` and takes its snapshot.
+pub(crate) async fn take(leader: &mut Connection) -> Result<Snapshot, Error> {
+    let doing = |e: Error| e.doing("taking the snapshot");
+    leader.query(BEGIN).await.map_err(doing)?;
+    let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.txid_current_snapshot(), \
+                      pg_catalog.pg_current_wal_insert_lsn()";
+    let row = leader.query(sql).await.map_err(doing)?.into_iter().next().unwrap_or_default();
+    let [Some(exported), Some(visibility), Some(until)] = row.as_slice() else {
+        return Err(leader.protocol_error("the snapshot has no name"));
+    };
+    let snapshot = Snapshot {
+        exported: exported.clone(),
+        visibility: visibility
+            .parse()
+            .map_err(|()| leader.protocol_error("txid_current_snapshot() is unreadable"))?,
+        until: until
+            .parse()
+            .map_err(|_| leader.protocol_error("pg_current_wal_insert_lsn() is unreadable"))?,
+    };
+    wait_until_on_disk(leader, snapshot.until).await.map_err(doing)?;
+    Ok(snapshot)
+}
+
+/// The walwriter does it within a fraction of a second; asking is all that can be done.
+async fn wait_until_on_disk(connection: &mut Connection, lsn: Lsn) -> Result<(), Error> {
+    let lsn = before_page_header(lsn);
+    let sql = format!("SELECT pg_catalog.pg_current_wal_flush_lsn() >= '{lsn}'");
+    while connection.query_one(&sql).await?.as_deref() != Some("t") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// An insert position at the beginning of a page is given as the one behind the page's header,
+/// which nobody has written yet: there the log ends with the page before.
+pub(crate) fn before_page_header(lsn: Lsn) -> Lsn {
+    const PAGE: u64 = 8192;
+    const LONGEST_HEADER: u64 = 40;
+    let within = lsn.0 % PAGE;
+    if within <= LONGEST_HEADER { Lsn(lsn.0 - within) } else { lsn }
+}
+
+/// Opens a transaction on another connection that sees the same.
+pub(crate) async fn join(worker: &mut Connection, snapshot: &Snapshot) -> Result<(), Error> {
+    let sql = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", literal(&snapshot.exported));
+    worker.query(&sql).await.map_err(|e| e.doing("joining the snapshot"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_snapshot_saw() {
+        let seen: Visibility = "100:110:100,105".parse().unwrap();
+        assert_eq!(seen.to_string(), "100:110:100,105");
+        let ids = [99, 100, 104, 105, 109, 110, 111];
+        assert_eq!(ids.map(|id| seen.saw(id)), [true, false, true, false, true, false, false]);
+        assert!("100:110:".parse::<Visibility>().unwrap().saw(105));
+        assert!("100:110".parse::<Visibility>().is_err());
+    }
+
+    #[test]
+    fn transaction_ids_wrap_around() {
+        let next = (1_u64 << 32) + 5;
+        let seen = Visibility { oldest: next, next, running: vec![] };
+        assert!(seen.saw(u32::MAX));
+        assert!(seen.saw(4));
+        assert!(!seen.saw(5));
+        assert!(!seen.saw(1000));
+    }
+}

@@ -1,0 +1,213 @@
+//! One connection that carries batches: one transaction in flight, fenced by the epoch.
+//!
+//! ```text
+//!   send ─> MULTI … EXEC  WATCH epoch  GET epoch ─> Redis
+//!                         └── arms the fence for the next batch, at no extra round trip
+//! ```
+//!
+//! Invariant: whenever the lane is idle, the connection WATCHes the epoch and it held our number when
+//! it was read after the WATCH. So if anybody takes over, at whatever moment, the next EXEC is nil
+//! and writes nothing.
+//!
+//! The bytes in flight stay here until their replies have been read: an error is traced to its
+//! command by walking them, and a batch whose fate is unknown can be sent once more.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::connect::REPLY_TIMEOUT;
+use super::resp::{Commands, describe};
+use super::transcript::{Transcript, Verdict};
+use super::{Connection, Error};
+
+/// The number that the present writer put into the epoch key.
+#[derive(Debug, Clone)]
+pub(crate) struct Fence {
+    key: String,
+    epoch: u64,
+    /// EXEC, and the commands that arm the fence again.
+    trailer: Vec<u8>,
+}
+
+impl Fence {
+    /// Takes over: increments the epoch, so that any earlier writer's next EXEC fails.
+    pub(crate) async fn raise(connection: &mut Connection, key: &str) -> Result<Fence, Error> {
+        let reply = connection.call(&[b"INCR", key.as_bytes()]).await?;
+        let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| connection.nonsense())?;
+        let mut trailer = Commands::default();
+        trailer.command(&[b"EXEC"]);
+        trailer.command(&[b"WATCH", key.as_bytes()]);
+        trailer.command(&[b"GET", key.as_bytes()]);
+        Ok(Fence { key: key.to_owned(), epoch, trailer: trailer.bytes().to_vec() })
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// WATCHes the epoch on a connection. An error when somebody else has raised it since.
+    pub(crate) async fn arm(&self, connection: &mut Connection) -> Result<(), Error> {
+        connection.call(&[b"WATCH", self.key.as_bytes()]).await?;
+        let found = connection.call(&[b"GET", self.key.as_bytes()]).await?.text();
+        self.check(found.as_deref())
+    }
+
+    fn check(&self, found: Option<&str>) -> Result<(), Error> {
+        if found == Some(self.epoch.to_string().as_str()) {
+            return Ok(());
+        }
+        Err(Error::Fenced {
+            key: self.key.clone(),
+            found: found.unwrap_or("nothing").to_owned(),
+            ours: self.epoch,
+        })
+    }
+}
+
+/// A command that failed inside a transaction whose other commands were carried out.
+#[derive(Debug)]
+pub(crate) struct FailedCommand {
+    /// The command's name.
+    pub(crate) name: Vec<u8>,
+    /// Its name and key, to be read.
+    pub(crate) description: String,
+    /// The error reply.
+    pub(crate) reply: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    connection: Connection,
+    fence: Fence,
+    in_flight: Commands,
+    sent: usize,
+    /// `None` when idle.
+    transcript: Option<Transcript>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Lane {
+    pub(crate) async fn new(mut connection: Connection, fence: Fence) -> Result<Lane, Error> {
+        fence.arm(&mut connection).await?;
+        Ok(Lane {
+            connection,
+            fence,
+            in_flight: Commands::transaction(),
+            sent: 0,
+            transcript: None,
+            timer: Box::pin(sleep(REPLY_TIMEOUT)),
+        })
+    }
+
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.transcript.is_none()
+    }
+
+    /// Takes the batch and sends it; `batch` gets an empty buffer back.
+    pub(crate) fn send(&mut self, batch: &mut Commands) {
+        debug_assert!(self.is_idle(), "one batch in flight");
+        std::mem::swap(&mut self.in_flight, batch);
+        batch.clear();
+        self.in_flight.trailer(&self.fence.trailer);
+        self.sent = 0;
+        self.transcript = Some(Transcript::new(self.in_flight.count()));
+        self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
+    }
+
+    /// Goes on with a new connection, whose fence is armed, after the old one broke or a batch was
+    /// refused. `executed` says whether the batch in flight was carried out; if not, it is sent again.
+    pub(crate) fn replace_connection(&mut self, connection: Connection, executed: bool) {
+        self.connection = connection;
+        self.sent = 0;
+        if executed {
+            self.transcript = None;
+            self.in_flight.clear();
+        } else if self.transcript.is_some() {
+            self.transcript = Some(Transcript::new(self.in_flight.count()));
+            self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
+        }
+    }
+
+    /// Drives the batch in flight; ready when all its replies have been read.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+        while let Some(rest) = self.in_flight.bytes().get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.connection.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => self.sent += count,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
+            return Poll::Ready(Err(self.connection.io_error(e)));
+        }
+        loop {
+            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Vec::new())) };
+            let read = transcript.read(self.connection.input.unread());
+            let Ok((count, verdict)) = read else { return Poll::Ready(Err(self.connection.nonsense())) };
+            self.connection.input.consume(count);
+            if let Some(verdict) = verdict {
+                return Poll::Ready(self.judge(verdict));
+            }
+            match self.connection.poll_fill(cx, self.connection.input.len() + 1) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
+                Poll::Pending => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(self.connection.silent()));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) -> Result<Vec<FailedCommand>, Error> {
+        match verdict {
+            Verdict::Executed { failed, epoch } => {
+                self.transcript = None;
+                let failed = self.describe(failed);
+                self.in_flight.clear();
+                self.in_flight.shrink_to(RETAINED);
+                // Raised since: what we wrote was written before, the next batch will not be.
+                self.fence.check(epoch.as_deref())?;
+                Ok(failed)
+            }
+            Verdict::Fenced { epoch } => {
+                self.fence.check(epoch.as_deref())?;
+                // The key was written without being changed: nobody does that but a restore.
+                Err(Error::Fenced {
+                    key: self.fence.key.clone(),
+                    found: epoch.unwrap_or_default(),
+                    ours: self.fence.epoch,
+                })
+            }
+            // Nothing was carried out; the batch is still here and can be sent again.
+            Verdict::Refused(reply) => Err(Error::Refused { doing: "writing a batch".to_owned(), reply }),
+        }
+    }
+
+    fn describe(&self, failed: Vec<(usize, String)>) -> Vec<FailedCommand> {
+        if failed.is_empty() {
+            return Vec::new();
+        }
+        let commands: Vec<_> = self.in_flight.walk().collect();
+        failed
+            .into_iter()
+            .map(|(index, reply)| {
+                let command = commands.get(index).map(Vec::as_slice).unwrap_or_default();
+                FailedCommand {
+                    name: command.first().copied().unwrap_or_default().to_vec(),
+                    description: describe(command),
+                    reply,
+                }
+            })
+            .collect()
+    }
+}
+
+/// What an idle buffer keeps of its memory after a huge batch.
+const RETAINED: usize = 8 << 20;

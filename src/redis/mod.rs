@@ -1,0 +1,21 @@
+//! Redis: commands out, replies in, every one of them read.
+//!
+//! ```text
+//!   sinks ──> Commands (RESP bytes) ──> Lane ──MULTI … EXEC──> Redis
+//!                                        └── Transcript <── replies, checked one by one
+//! ```
+//!
+//! A batch is written once, as the bytes that the sinks appended, and kept until its replies have
+//! been read: an error reply is traced to its command by walking those bytes, so that the good case
+//! carries no bookkeeping.
+//!
+//! Source: Redis documentation, "Redis serialization protocol specification" and "Transactions".
+
+pub(crate) mod connect;
+mod error;
+pub(crate) mod lane;
+pub(crate) mod resp;
+mod transcript;
+
+pub(crate) use connect::Connection;
+pub use error::Error;

@@ -1,0 +1,337 @@
+//! RESP: writing commands, finding the end of replies.
+
+use std::io::Write;
+
+/// Commands as Redis reads them, one behind the other.
+///
+/// The number of arguments is given first and trusted: the encoders are few, and tests walk what
+/// they wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    bytes: Vec<u8>,
+    count: usize,
+    /// What the bytes begin with and `count` does not count.
+    prefix: &'static [u8],
+}
+
+impl Commands {
+    /// Commands that stand behind a MULTI.
+    pub(crate) fn transaction() -> Commands {
+        let prefix = b"*1\r\n$5\r\nMULTI\r\n";
+        Commands { bytes: prefix.to_vec(), count: 0, prefix }
+    }
+
+    /// Everything as it is sent, MULTI included.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Walks over the commands, without MULTI.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = Vec<&[u8]>> {
+        walk(self.bytes.get(self.prefix.len()..).unwrap_or_default())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Commands that belong to no count: EXEC and what follows it.
+    pub(crate) fn trailer(&mut self, encoded: &[u8]) {
+        self.bytes.extend_from_slice(encoded);
+    }
+
+    /// Number of commands.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(self.prefix);
+        self.count = 0;
+    }
+
+    /// Begins a command of `arguments` arguments, its name included.
+    #[inline]
+    pub(crate) fn begin(&mut self, arguments: usize) {
+        self.count += 1;
+        self.number(b'*', arguments);
+    }
+
+    #[inline]
+    pub(crate) fn argument(&mut self, argument: &[u8]) {
+        self.number(b'$', argument.len());
+        self.bytes.extend_from_slice(argument);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An argument that was encoded before (see [`encoded`]).
+    #[inline]
+    pub(crate) fn encoded_argument(&mut self, argument: &[u8]) {
+        self.bytes.extend_from_slice(argument);
+    }
+
+    pub(crate) fn command(&mut self, arguments: &[&[u8]]) {
+        self.begin(arguments.len());
+        for argument in arguments {
+            self.argument(argument);
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, kind: u8, number: usize) {
+        let mut digits = itoa::Buffer::new();
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(digits.format(number).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Moves everything behind the first `count` commands, which end at byte `len`, to the end of
+    /// `rest`.
+    pub(crate) fn split_off(&mut self, len: usize, count: usize, rest: &mut Commands) {
+        rest.bytes.extend_from_slice(self.bytes.get(len..).unwrap_or_default());
+        rest.count += self.count.saturating_sub(count);
+        self.bytes.truncate(len);
+        self.count = count;
+    }
+
+    /// Moves the commands of `other` to the end of these.
+    pub(crate) fn append(&mut self, other: &mut Commands) {
+        self.bytes.extend_from_slice(other.bytes.get(other.prefix.len()..).unwrap_or_default());
+        self.count += other.count;
+        other.clear();
+    }
+
+    /// Gives memory back that a few huge rows took.
+    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+        self.bytes.shrink_to(capacity);
+    }
+}
+
+/// An argument as it stands in a command, for names that are written again and again.
+pub(crate) fn encoded(argument: &[u8]) -> Vec<u8> {
+    let mut commands = Commands::default();
+    commands.argument(argument);
+    commands.bytes
+}
+
+/// Walks over encoded commands. Stops at anything unexpected.
+fn walk(bytes: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let count = header(&mut rest, b'*')?;
+        (0..count)
+            .map(|_| {
+                let length = header(&mut rest, b'$')?;
+                let (argument, tail) = rest.split_at_checked(length)?;
+                rest = tail.strip_prefix(b"\r\n")?;
+                Some(argument)
+            })
+            .collect()
+    })
+}
+
+fn header(rest: &mut &[u8], kind: u8) -> Option<usize> {
+    let tail = rest.strip_prefix(&[kind])?;
+    let end = memchr::memchr(b'\r', tail)?;
+    let number = std::str::from_utf8(&tail[..end]).ok()?.parse().ok()?;
+    *rest = tail.get(end + 2..)?;
+    Some(number)
+}
+
+/// A reply, owned: for the few commands whose answer matters beside "no error".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Text(Vec<u8>),
+    Error(String),
+    Integer(i64),
+    Nil,
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Reply::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Reply::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// What a reply buffer begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element<'a> {
+    /// A simple string, an integer or a bulk string.
+    Text(&'a [u8]),
+    Integer(i64),
+    Error(&'a [u8]),
+    Nil,
+    /// Its elements follow.
+    Array(usize),
+}
+
+/// Why there is no element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// More must be received; this many bytes in all, as far as is known.
+    Incomplete(usize),
+    Nonsense,
+}
+
+/// Redis' own limit for a bulk string by default (`proto-max-bulk-len`).
+const LONGEST: usize = 512 << 20;
+
+/// The first element of `bytes` and its length.
+#[inline]
+pub(crate) fn element(bytes: &[u8]) -> Result<(Element<'_>, usize), Unread> {
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        // No header line is longer; an error reply quotes arguments at some length.
+        return Err(if bytes.len() > 64 * 1024 {
+            Unread::Nonsense
+        } else {
+            Unread::Incomplete(bytes.len() + 1)
+        });
+    };
+    let total = end + 1;
+    let (Some(kind), Some(line)) = (bytes.first(), bytes.get(1..end.saturating_sub(1))) else {
+        return Err(Unread::Nonsense);
+    };
+    let number = || std::str::from_utf8(line).ok()?.parse::<i64>().ok();
+    match kind {
+        b'+' => Ok((Element::Text(line), total)),
+        b'-' => Ok((Element::Error(line), total)),
+        b':' => number().map(|n| (Element::Integer(n), total)).ok_or(Unread::Nonsense),
+        b'$' => match number() {
+            Some(-1) => Ok((Element::Nil, total)),
+            Some(length @ 0..) if length as usize <= LONGEST => {
+                let length = length as usize;
+                match bytes.get(total..total + length) {
+                    Some(text) if bytes.len() >= total + length + 2 => {
+                        Ok((Element::Text(text), total + length + 2))
+                    }
+                    _ => Err(Unread::Incomplete(total + length + 2)),
+                }
+            }
+            _ => Err(Unread::Nonsense),
+        },
+        b'*' => match number() {
+            Some(-1) => Ok((Element::Nil, total)),
+            Some(count @ 0..) => Ok((Element::Array(count as usize), total)),
+            _ => Err(Unread::Nonsense),
+        },
+        _ => Err(Unread::Nonsense),
+    }
+}
+
+/// How deep replies nest: EXEC around SCAN around keys is three.
+const DEEPEST: usize = 8;
+
+/// The first whole reply of `bytes` and its length.
+pub(crate) fn reply(bytes: &[u8]) -> Result<(Reply, usize), Unread> {
+    nested(bytes, DEEPEST)
+}
+
+fn nested(bytes: &[u8], depth: usize) -> Result<(Reply, usize), Unread> {
+    let (found, mut length) = element(bytes)?;
+    let reply = match found {
+        Element::Text(text) => Reply::Text(text.to_vec()),
+        Element::Integer(number) => Reply::Integer(number),
+        Element::Error(text) => Reply::Error(String::from_utf8_lossy(text).into_owned()),
+        Element::Nil => Reply::Nil,
+        Element::Array(_) if depth == 0 => return Err(Unread::Nonsense),
+        Element::Array(count) => {
+            let mut elements = Vec::new();
+            for _ in 0..count {
+                let (found, taken) =
+                    nested(bytes.get(length..).unwrap_or_default(), depth - 1).map_err(|e| match e {
+                        Unread::Incomplete(wanted) => Unread::Incomplete(length + wanted),
+                        Unread::Nonsense => Unread::Nonsense,
+                    })?;
+                elements.push(found);
+                length += taken;
+            }
+            Reply::Array(elements)
+        }
+    };
+    Ok((reply, length))
+}
+
+/// A readable form of a command: its name and its first argument, which is the key.
+pub(crate) fn describe(arguments: &[&[u8]]) -> String {
+    let mut text = Vec::new();
+    for (i, argument) in arguments.iter().take(2).enumerate() {
+        if i > 0 {
+            text.push(b' ');
+        }
+        let shown = argument.get(..200).unwrap_or(argument);
+        let _ = text.write_all(shown);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_command_is_written_and_walked() {
+        let mut commands = Commands::default();
+        commands.command(&[b"HSET", b"k", b"f", b""]);
+        commands.begin(2);
+        commands.argument(b"UNLINK");
+        commands.encoded_argument(&encoded(b"k"));
+        assert_eq!(
+            commands.bytes(),
+            b"*4\r\n$4\r\nHSET\r\n$1\r\nk\r\n$1\r\nf\r\n$0\r\n\r\n*2\r\n$6\r\nUNLINK\r\n$1\r\nk\r\n"
+        );
+        let walked: Vec<_> = commands.walk().collect();
+        assert_eq!(walked, [vec![&b"HSET"[..], b"k", b"f", b""], vec![b"UNLINK", b"k"]]);
+        assert_eq!(describe(&walked[1]), "UNLINK k");
+    }
+
+    #[test]
+    fn replies() {
+        let bytes = b"*3\r\n:1\r\n$2\r\nab\r\n*-1\r\n+OK\r\n";
+        let (found, length) = reply(bytes).unwrap();
+        assert_eq!(found, Reply::Array(vec![Reply::Integer(1), Reply::Text(b"ab".to_vec()), Reply::Nil]));
+        assert_eq!(reply(&bytes[length..]).unwrap().0, Reply::Text(b"OK".to_vec()));
+        assert_eq!(reply(b"$5\r\nab"), Err(Unread::Incomplete(11)));
+        assert_eq!(reply(b"HTTP/1.1 400 Bad Request\r\n"), Err(Unread::Nonsense));
+        assert_eq!(reply(b"$99999999999\r\n"), Err(Unread::Nonsense));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            if let Ok((_, length)) = reply(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn nested_arrays_end(depth in 0_usize..1000) {
+            let bytes = b"*1\r\n".repeat(depth);
+            prop_assert!(reply(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_walked(bytes: Vec<u8>) {
+            walk(&bytes).count();
+        }
+
+        #[test]
+        fn what_is_written_is_walked(commands in prop::collection::vec(prop::collection::vec(any::<Vec<u8>>(), 1..5), 0..5)) {
+            let mut written = Commands::default();
+            for command in &commands {
+                let arguments: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+                written.command(&arguments);
+            }
+            prop_assert_eq!(written.count(), commands.len());
+            let walked: Vec<Vec<Vec<u8>>> =
+                walk(written.bytes()).map(|c| c.into_iter().map(<[u8]>::to_vec).collect()).collect();
+            prop_assert_eq!(walked, commands);
+        }
+    }
+}

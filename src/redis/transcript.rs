@@ -1,0 +1,200 @@
+//! Reads the replies to one batch: MULTI, what was queued, EXEC, and the next fence.
+//!
+//! ```text
+//!   sent        MULTI   n commands   EXEC          WATCH epoch   GET epoch
+//!   expected    +OK     n × +QUEUED  array of n    +OK           our epoch
+//! ```
+//!
+//! EXEC does not roll back, so each of its n replies is looked at. What is not expected is kept with
+//! the number of its command; nothing is taken for success because nobody looked.
+
+use super::resp::{Element, Unread, element};
+
+/// What came of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Every command was carried out, except those in `failed`: their number in the transaction and
+    /// the error reply. `epoch` is what the fence holds now.
+    Executed { failed: Vec<(usize, String)>, epoch: Option<String> },
+    /// Nothing was carried out, for this reason: the first error reply.
+    Refused(String),
+    /// EXEC was nil: the watched epoch had changed.
+    Fenced { epoch: Option<String> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Multi,
+    Queued(usize),
+    Exec,
+    /// Commands whose replies are still to come, and replies nested in the present one.
+    Replies {
+        left: usize,
+        nested: usize,
+    },
+    Watch,
+    Get,
+}
+
+#[derive(Debug)]
+pub(super) struct Transcript {
+    commands: usize,
+    stage: Stage,
+    refused: Option<String>,
+    fenced: bool,
+    failed: Vec<(usize, String)>,
+}
+
+impl Transcript {
+    /// For a transaction of `commands` commands.
+    pub(super) fn new(commands: usize) -> Transcript {
+        Transcript { commands, stage: Stage::Multi, refused: None, fenced: false, failed: Vec::new() }
+    }
+
+    /// Reads as far as `bytes` go. Returns how many were read, and the verdict at the end.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, Option<Verdict>), Unread> {
+        let mut read = 0;
+        loop {
+            let rest = bytes.get(read..).unwrap_or_default();
+            // By far the most frequent line.
+            if let Stage::Queued(left) = self.stage
+                && rest.starts_with(b"+QUEUED\r\n")
+            {
+                read += b"+QUEUED\r\n".len();
+                self.stage = if left == 1 { Stage::Exec } else { Stage::Queued(left - 1) };
+                continue;
+            }
+            let (found, length) = match element(rest) {
+                Ok(found) => found,
+                Err(Unread::Incomplete(_)) => return Ok((read, None)),
+                Err(Unread::Nonsense) => return Err(Unread::Nonsense),
+            };
+            read += length;
+            if let Some(verdict) = self.take(found)? {
+                return Ok((read, Some(verdict)));
+            }
+        }
+    }
+
+    fn refuse(&mut self, reply: &[u8]) {
+        let reply = String::from_utf8_lossy(reply).into_owned();
+        self.refused.get_or_insert(reply);
+    }
+
+    fn take(&mut self, found: Element<'_>) -> Result<Option<Verdict>, Unread> {
+        self.stage = match (self.stage, found) {
+            (Stage::Multi, Element::Error(reply)) => {
+                self.refuse(reply);
+                Stage::Queued(self.commands)
+            }
+            (Stage::Multi, Element::Text(_)) if self.commands == 0 => Stage::Exec,
+            (Stage::Multi, Element::Text(_)) => Stage::Queued(self.commands),
+            (Stage::Queued(left), found) => {
+                match found {
+                    Element::Error(reply) => self.refuse(reply),
+                    Element::Text(b"QUEUED") => {}
+                    _ => return Err(Unread::Nonsense),
+                }
+                if left <= 1 { Stage::Exec } else { Stage::Queued(left - 1) }
+            }
+            (Stage::Exec, Element::Error(reply)) => {
+                self.refuse(reply);
+                Stage::Watch
+            }
+            (Stage::Exec, Element::Nil) => {
+                self.fenced = true;
+                Stage::Watch
+            }
+            (Stage::Exec, Element::Array(count)) if count == self.commands => self.replies(count, 0),
+            (Stage::Replies { left, nested }, found) => {
+                if let Element::Error(reply) = found {
+                    let reply = String::from_utf8_lossy(reply).into_owned();
+                    self.failed.push((self.commands - left, reply));
+                }
+                let more = if let Element::Array(count) = found { count } else { 0 };
+                // The element itself is read; those within it are still to come.
+                match nested.saturating_sub(1).saturating_add(more) {
+                    0 => self.replies(left - 1, 0),
+                    nested => Stage::Replies { left, nested },
+                }
+            }
+            (Stage::Watch, Element::Error(reply)) => {
+                self.refuse(reply);
+                Stage::Get
+            }
+            (Stage::Watch, Element::Text(_)) => Stage::Get,
+            (Stage::Get, found) => {
+                let epoch = match found {
+                    Element::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    Element::Nil => None,
+                    Element::Error(reply) => {
+                        self.refuse(reply);
+                        None
+                    }
+                    _ => return Err(Unread::Nonsense),
+                };
+                return Ok(Some(self.verdict(epoch)));
+            }
+            _ => return Err(Unread::Nonsense),
+        };
+        Ok(None)
+    }
+
+    fn replies(&self, left: usize, nested: usize) -> Stage {
+        if left == 0 { Stage::Watch } else { Stage::Replies { left, nested } }
+    }
+
+    fn verdict(&mut self, epoch: Option<String>) -> Verdict {
+        match self.refused.take() {
+            _ if self.fenced => Verdict::Fenced { epoch },
+            Some(reply) => Verdict::Refused(reply),
+            None => Verdict::Executed { failed: std::mem::take(&mut self.failed), epoch },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_in_pieces(commands: usize, bytes: &[u8], piece: usize) -> Option<Verdict> {
+        let mut transcript = Transcript::new(commands);
+        let mut start = 0;
+        for end in (0..=bytes.len()).step_by(piece).chain([bytes.len()]) {
+            let (read, verdict) = transcript.read(&bytes[start..end]).unwrap();
+            start += read;
+            if verdict.is_some() {
+                assert_eq!(start, bytes.len());
+                return verdict;
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn verdicts() {
+        let epoch = Some("7".to_owned());
+        let good: &[u8] =
+            b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n*2\r\n*1\r\n:1\r\n+x\r\n+OK\r\n$1\r\n7\r\n";
+        let half: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n-WRONGTYPE no\r\n+OK\r\n$1\r\n7\r\n";
+        let full: &[u8] = b"+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n$1\r\n7\r\n";
+        let late: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n+OK\r\n$1\r\n8\r\n";
+        for piece in 1..20 {
+            let executed = |failed| Some(Verdict::Executed { failed, epoch: epoch.clone() });
+            assert_eq!(read_in_pieces(2, good, piece), executed(vec![]));
+            assert_eq!(read_in_pieces(2, half, piece), executed(vec![(1, "WRONGTYPE no".to_owned())]));
+            assert_eq!(read_in_pieces(2, full, piece), Some(Verdict::Refused("OOM no".to_owned())));
+            assert_eq!(read_in_pieces(2, late, piece), Some(Verdict::Fenced { epoch: Some("8".to_owned()) }));
+        }
+        assert!(Transcript::new(1).read(b"+OK\r\n+OK\r\n").is_err());
+        assert!(Transcript::new(1).read(b"+OK\r\n+QUEUED\r\n*2\r\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(commands in 0_usize..4, bytes: Vec<u8>) {
+            let _ = Transcript::new(commands).read(&bytes);
+        }
+    }
+}

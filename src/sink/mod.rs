@@ -1,0 +1,63 @@
+//! Sinks: one change in, commands out. One file for each structure of Redis.
+//!
+//! A sink holds no state about rows and knows nothing of transactions; it is given a change and a
+//! [`Workspace`] of buffers that are used again, and appends to the batch.
+
+pub(crate) mod hash;
+
+use std::collections::HashSet;
+
+use crate::redis::resp::Commands;
+use crate::row::{Change, Row};
+
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Hash(hash::HashSink),
+}
+
+/// Buffers and what the present transaction must remember.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    pub(crate) key: Vec<u8>,
+    pub(crate) old_key: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
+    /// Keys that rows of this transaction have moved to. With a deferrable key two rows can swap
+    /// theirs; the second move must then not remove what the first has just written.
+    pub(crate) moved_to: HashSet<Vec<u8>>,
+    /// The table's rows are newer than the stream here: a move can't take fields along, since the old
+    /// key may hold another row by now.
+    pub(crate) converging: bool,
+}
+
+/// The change alone does not tell what to write: the row has to be read again by its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NeedsRow;
+
+impl Sink {
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        change: &Change<'_>,
+        workspace: &mut Workspace,
+        out: &mut Commands,
+    ) -> Result<(), NeedsRow> {
+        match self {
+            Sink::Hash(sink) => sink.write(change, workspace, out),
+        }
+    }
+
+    /// Writes what an UPDATE needed the row for. `current` is the row as it is now; `None` when it is
+    /// gone, in which case a later change in the stream says what became of it.
+    pub(crate) fn write_again(
+        &self,
+        old: Option<&Row<'_>>,
+        new: &Row<'_>,
+        current: Option<&Row<'_>>,
+        workspace: &mut Workspace,
+        out: &mut Commands,
+    ) {
+        match self {
+            Sink::Hash(sink) => sink.write_again(old, new, current, workspace, out),
+        }
+    }
+}

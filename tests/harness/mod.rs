@@ -1,0 +1,46 @@
+//! What a test starts from.
+//!
+//! ```text
+//!  World ── PostgreSQL (a fresh database in a shared cluster, or World::own())
+//!    │ ├─── Redis      (its own)
+//!    │ └─── run() ──> Connector: the real program, its log and its end
+//!    ├── Proxy        between any two of them: cut, refuse, stall, throttle, delay
+//!    └── assert_equal every row of a table against every key of it, in both directions
+//! ```
+
+// What one test file leaves unused another will need.
+#![allow(dead_code)]
+
+mod compare;
+mod connector;
+mod proxy;
+mod world;
+
+pub(crate) use compare::Table;
+pub(crate) use connector::Connector;
+pub(crate) use proxy::Proxy;
+pub(crate) use world::{Config, Settings, World};
+
+use std::io::Write;
+
+/// Ends a test that cannot run here, and says why on its last line. `./test` counts these: a test
+/// that did not run must not look like one that passed.
+macro_rules! skip {
+    ($($reason:tt)*) => {{
+        $crate::harness::skipped(::std::any::type_name_of_val(&|| ()), &format!($($reason)*));
+        return;
+    }};
+}
+pub(crate) use skip;
+
+/// Use [`skip!`], which also returns.
+pub(crate) fn skipped(place: &str, reason: &str) {
+    let (_, name) = place.split_once("::").unwrap_or(("", place));
+    let line = format!("skipped: {}: {reason}", name.trim_end_matches("::{{closure}}"));
+    if let Some(file) = std::env::var_os("TEST_SKIPPED_FILE") {
+        let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
+        // In one piece, because other tests write there at the same time.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    println!("{line}");
+}

@@ -1,0 +1,258 @@
+//! A TCP proxy that breaks connections in the ways networks do.
+//!
+//! Each direction of a connection is two threads: one reads and notes when, the other writes when
+//! the time has come. So a delay delays without limiting the rate.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use redis_connect_postgres::throwaway::free_port;
+
+/// A proxy; all its connections are reset when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+    port: u16,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: SocketAddr,
+    links: Mutex<Vec<Weak<Link>>>,
+    closed: AtomicBool,
+    stalled: AtomicBool,
+    bytes_per_second: AtomicU64,
+    delay_ms: AtomicU64,
+    connections: AtomicU64,
+    to_upstream: AtomicU64,
+    to_client: AtomicU64,
+}
+
+/// One connection: both its sockets.
+#[derive(Debug)]
+struct Link {
+    client: TcpStream,
+    upstream: TcpStream,
+    cut: AtomicBool,
+}
+
+impl Proxy {
+    /// Listens on a port of its own and leads to this port of this machine.
+    pub(crate) fn to(port: u16) -> Self {
+        let shared = Arc::new(Shared {
+            upstream: (Ipv4Addr::LOCALHOST, port).into(),
+            links: Mutex::default(),
+            closed: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            bytes_per_second: AtomicU64::new(0),
+            delay_ms: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            to_upstream: AtomicU64::new(0),
+            to_client: AtomicU64::new(0),
+        });
+        // Not one of the kernel's choice: it would give it to somebody else while we refuse.
+        let mut proxy = Self { shared, acceptor: None, port: free_port().unwrap() };
+        proxy.listen();
+        proxy
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Resets every connection there is; new ones are welcome.
+    pub(crate) fn cut(&self) {
+        for link in std::mem::take(&mut *self.shared.links()).iter().filter_map(Weak::upgrade) {
+            link.cut();
+        }
+    }
+
+    /// Refuses new connections as if nobody listened; those there are go on.
+    pub(crate) fn refuse(&mut self, refuse: bool) {
+        if refuse {
+            self.close();
+        } else if self.acceptor.is_none() {
+            self.shared.closed.store(false, Relaxed);
+            self.listen();
+        }
+    }
+
+    /// Half-open: connections stay and can be made, but no byte passes either way.
+    pub(crate) fn stall(&self, stall: bool) {
+        self.shared.stalled.store(stall, Relaxed);
+    }
+
+    /// Limits each direction of each connection; 0 is no limit.
+    pub(crate) fn throttle(&self, bytes_per_second: u64) {
+        self.shared.bytes_per_second.store(bytes_per_second, Relaxed);
+    }
+
+    /// Makes each byte arrive this much later, in each direction.
+    pub(crate) fn delay(&self, ms: u64) {
+        self.shared.delay_ms.store(ms, Relaxed);
+    }
+
+    /// Connections made so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Relaxed)
+    }
+
+    /// Connections there are now.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.links().iter().filter(|link| link.strong_count() > 0).count()
+    }
+
+    /// Bytes delivered to the server.
+    pub(crate) fn bytes_to_upstream(&self) -> u64 {
+        self.shared.to_upstream.load(Relaxed)
+    }
+
+    /// Bytes delivered to those who connected.
+    pub(crate) fn bytes_to_client(&self) -> u64 {
+        self.shared.to_client.load(Relaxed)
+    }
+
+    fn listen(&mut self) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let shared = Arc::clone(&self.shared);
+        self.acceptor = Some(thread::spawn(move || {
+            for client in listener.incoming() {
+                if shared.closed.load(Relaxed) {
+                    // Closing is not enough: a process that another test is just starting has a copy
+                    // of the socket for a moment, and it would go on to welcome everybody.
+                    let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+                    return;
+                }
+                if let Ok(client) = client {
+                    Shared::connect(&shared, client);
+                }
+            }
+        }));
+    }
+
+    fn close(&mut self) {
+        if let Some(acceptor) = self.acceptor.take() {
+            self.shared.closed.store(true, Relaxed);
+            // Nothing else wakes it.
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.close();
+        self.cut();
+    }
+}
+
+impl Shared {
+    fn links(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(shared: &Arc<Self>, client: TcpStream) {
+        let Ok(upstream) = TcpStream::connect(shared.upstream) else {
+            reset_on_close(&client);
+            return;
+        };
+        for socket in [&client, &upstream] {
+            let _ = socket.set_nodelay(true);
+            // So that a writer whose reader does not read notices a cut.
+            let _ = socket.set_write_timeout(Some(Duration::from_millis(20)));
+        }
+        let link = Arc::new(Link { client, upstream, cut: AtomicBool::new(false) });
+        shared.connections.fetch_add(1, Relaxed);
+        shared.links().retain(|link| link.strong_count() > 0);
+        shared.links().push(Arc::downgrade(&link));
+        for up in [true, false] {
+            // Bounded, so that a slow reader slows the writer down.
+            let (sender, receiver) = sync_channel(16);
+            let reading = Arc::clone(&link);
+            thread::spawn(move || reading.read(up, &sender));
+            let (writing, shared) = (Arc::clone(&link), Arc::clone(shared));
+            thread::spawn(move || writing.write(up, &receiver, &shared));
+        }
+    }
+}
+
+impl Link {
+    fn read(&self, up: bool, to: &SyncSender<(Instant, Vec<u8>)>) {
+        let mut from = if up { &self.client } else { &self.upstream };
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(n @ 1..) if !self.cut.load(Relaxed) => {
+                    if to.send((Instant::now(), buffer[..n].to_vec())).is_err() {
+                        return;
+                    }
+                }
+                // An orderly end: the writer passes it on when it has written the rest.
+                Ok(_) => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.cut(),
+            }
+        }
+    }
+
+    fn write(&self, up: bool, from: &Receiver<(Instant, Vec<u8>)>, shared: &Shared) {
+        let mut to = if up { &self.upstream } else { &self.client };
+        let count = if up { &shared.to_upstream } else { &shared.to_client };
+        for (read, bytes) in from {
+            let mut left = bytes.as_slice();
+            while !left.is_empty() {
+                let due = read + Duration::from_millis(shared.delay_ms.load(Relaxed));
+                self.wait(|| shared.stalled.load(Relaxed) || Instant::now() < due);
+                if self.cut.load(Relaxed) {
+                    return;
+                }
+                // A limited stream flows in pieces of a hundredth of a second.
+                let rate = shared.bytes_per_second.load(Relaxed);
+                let piece = if rate == 0 { left.len() } else { left.len().min((rate / 100).max(1) as usize) };
+                match to.write(&left[..piece]) {
+                    Ok(n) => {
+                        count.fetch_add(n as u64, Relaxed);
+                        left = &left[n..];
+                        if rate > 0 {
+                            let next = Instant::now() + Duration::from_secs_f64(n as f64 / rate as f64);
+                            self.wait(|| Instant::now() < next);
+                        }
+                    }
+                    Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    Err(_) => return self.cut(),
+                }
+            }
+        }
+        if !self.cut.load(Relaxed) {
+            let _ = to.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn wait(&self, mut blocked: impl FnMut() -> bool) {
+        while blocked() && !self.cut.load(Relaxed) {
+            thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    /// Resets both sides: with linger 0 the sockets say RST as soon as the last thread lets go.
+    fn cut(&self) {
+        if !self.cut.swap(true, Relaxed) {
+            for socket in [&self.client, &self.upstream] {
+                reset_on_close(socket);
+                // Wakes our reader; the other side hears nothing of it.
+                let _ = socket.shutdown(Shutdown::Read);
+            }
+        }
+    }
+}
+
+fn reset_on_close(socket: &TcpStream) {
+    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}

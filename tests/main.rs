@@ -1,0 +1,9 @@
+//! The tests that need real servers: one binary, so that they share what is slow to start.
+//!
+//! A test begins with `let world = World::new();` and has a PostgreSQL, a Redis and the program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod harness;
+
+mod harness_tests;
