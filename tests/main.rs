@@ -6,4 +6,10 @@
 
 mod harness;
 
+mod command_line;
+mod faults;
 mod harness_tests;
+mod hashes;
+mod snapshots;
+mod takeover;
+mod values;
