@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Logs, Origin, logging, runtime};
 use crate::error::Error;
+use crate::pipeline::lag;
 use crate::pipeline::progress::Progress;
 use crate::pipeline::supervise::Pipeline;
 use crate::pipeline::{Until, run};
@@ -50,6 +51,7 @@ impl Run {
         let watcher = view.start(progress);
         let result = runtime()?.block_on(async {
             tokio::spawn(wait_for_signal(stop));
+            tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
             run(&pipeline).await
         });
         watcher.stop();

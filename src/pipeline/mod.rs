@@ -14,6 +14,7 @@
 mod apply;
 mod capture;
 pub(crate) mod checkpoint;
+pub(crate) mod lag;
 pub(crate) mod progress;
 mod reread;
 mod retain;

@@ -228,6 +228,26 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Writes everything that is marked and waits for it, through an outage of Redis.
+    pub(super) async fn drain(&mut self) -> Result<Recovery, Error> {
+        self.settle(true).await
+    }
+
+    /// Waits for the batch in flight; with `all`, for everything that is marked.
+    pub(super) async fn settle(&mut self, all: bool) -> Result<Recovery, Error> {
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        loop {
+            let writer = &mut self.writer;
+            let work = async { if all { writer.drain().await } else { writer.confirmed().await } };
+            let Err(error) = Session::meanwhile(&mut self.stream, positions, work).await else {
+                return Ok(Recovery::Resumed);
+            };
+            if self.recover(error).await? == Recovery::Stopped {
+                return Ok(Recovery::Stopped);
+            }
+        }
+    }
+
     /// Writes what is marked, waits for it, and leaves slot and server in order.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         self.progress.set_phase(Phase::Stopping);

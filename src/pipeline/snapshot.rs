@@ -22,10 +22,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::capture::Captured;
-use super::checkpoint::TableState;
+use super::checkpoint::{Position, TableState};
 use super::progress::{Phase, TableProgress};
 use super::session::{End, Recovery, Session, only_grew};
 use super::writer::Writer;
+use crate::config::Config;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::postgres::copy::{CopyEvent, split_row};
@@ -78,18 +79,11 @@ impl Session<'_> {
             return Ok(None);
         }
         self.progress.set_phase(Phase::Snapshot);
-        let mut leader = Connection::open(&self.pipeline.config.source, Purpose::Sql).await?;
-        let snapshot = snapshot::take(&mut leader).await?;
-        let resumed = self.plan_ranges(&mut leader, &mut tables, &snapshot).await?;
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let prepare = prepare(&self.pipeline.config, &mut tables);
+        let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
+        let resumed = self.announce(&mut tables, &snapshot).await?;
         let mut ranges = ranges_to_read(&tables);
-        let count = self.pipeline.config.snapshot.workers.clamp(1, ranges.len().max(1));
-        let mut workers = Vec::with_capacity(count);
-        for _ in 1..count {
-            let mut connection = Connection::open(&self.pipeline.config.source, Purpose::Sql).await?;
-            snapshot::join(&mut connection, &snapshot).await?;
-            workers.push(Worker { connection, reading: None, rows: 0 });
-        }
-        workers.push(Worker { connection: leader, reading: None, rows: 0 });
         tracing::info!(
             tables = tables.len(),
             ranges = ranges.len(),
@@ -179,20 +173,13 @@ impl Session<'_> {
         Ok(tables)
     }
 
-    /// Cuts the tables into ranges, and writes down what is going to be read before any row is.
-    async fn plan_ranges(
-        &mut self,
-        leader: &mut Connection,
-        tables: &mut [Reading],
-        snapshot: &Snapshot,
-    ) -> Result<bool, Error> {
+    /// Writes down what is going to be read before any row is.
+    async fn announce(&mut self, tables: &mut [Reading], snapshot: &Snapshot) -> Result<bool, Error> {
         let mut resumed = false;
         for table in tables.iter_mut() {
             let state = &mut table.state;
             if state.columns.is_empty() {
                 let fresh = state.retired.is_empty();
-                state.bounds =
-                    bounds(leader, &table.captured, self.pipeline.config.snapshot.range_rows).await?;
                 state.columns = table.captured.shape.record();
                 state.outputs.clone_from(&table.captured.fingerprint);
                 state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
@@ -204,7 +191,8 @@ impl Session<'_> {
         }
         self.writer.extra().field("snapshot", "running");
         self.writer.mark(self.start);
-        self.writer.drain().await?;
+        // On a signal the stop is noticed where rows are read.
+        self.drain().await?;
         Ok(resumed)
     }
 
@@ -249,19 +237,13 @@ impl Session<'_> {
         worker.rows = 0;
         if let Some(range) = worker.reading {
             let table = &reader.tables[range.table];
-            worker.connection.start_copy(&copy_statement(table, range.number)).await?;
+            let statement = copy_statement(table, range.number);
+            // It waits for as long as somebody has the table locked.
+            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+            let start = async { Ok(worker.connection.start_copy(&statement).await?) };
+            Session::meanwhile(&mut self.stream, positions, start).await?;
         }
         Ok(())
-    }
-
-    /// Like [`Writer::drain`], through an outage of Redis.
-    pub(super) async fn drain(&mut self) -> Result<Recovery, Error> {
-        while let Err(error) = self.writer.drain().await {
-            if self.recover(error).await? == Recovery::Stopped {
-                return Ok(Recovery::Stopped);
-            }
-        }
-        Ok(Recovery::Resumed)
     }
 }
 
@@ -275,12 +257,7 @@ struct Reader {
 
 impl Reader {
     /// Moves rows from the workers to the writer until a worker is free or Redis makes trouble.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut Writer,
-        at: super::checkpoint::Position,
-    ) -> Poll<Event> {
+    fn poll(&mut self, cx: &mut Context<'_>, writer: &mut Writer, at: Position) -> Poll<Event> {
         loop {
             let confirmed = writer.poll_confirmed(cx);
             if let Poll::Ready(Err(error)) = confirmed {
@@ -362,6 +339,24 @@ impl Reader {
         }
         result
     }
+}
+
+/// Takes the snapshot, cuts tables that are read for the first time into ranges, and connects workers.
+async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, Vec<Worker>), Error> {
+    let mut leader = Connection::open(&config.source, Purpose::Sql).await?;
+    let snapshot = snapshot::take(&mut leader).await?;
+    for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
+        table.state.bounds = bounds(&mut leader, &table.captured, config.snapshot.range_rows).await?;
+    }
+    let ranges: usize = tables.iter().map(|table| table.state.bounds.len() + 1).sum();
+    let mut workers = Vec::new();
+    for _ in 1..config.snapshot.workers.min(ranges) {
+        let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
+        snapshot::join(&mut connection, &snapshot).await?;
+        workers.push(Worker { connection, reading: None, rows: 0 });
+    }
+    workers.push(Worker { connection: leader, reading: None, rows: 0 });
+    Ok((snapshot, workers))
 }
 
 fn ranges_to_read(tables: &[Reading]) -> VecDeque<Range> {

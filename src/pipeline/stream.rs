@@ -100,12 +100,13 @@ impl Session<'_> {
             let reading = incomplete.is_some();
             let wanted = incomplete.unwrap_or(0);
             let woken = tokio::select! {
+                // Data are always there under load: what is rare comes first.
                 biased;
+                _ = self.shutdown.wait_for(|stop| *stop) => return Ok(End::Stopped),
+                _ = heartbeat.tick() => Woken::Heartbeat,
                 result = self.writer.confirmed(), if !idle => Woken::Confirmed(result),
                 result = self.stream.more(wanted), if reading => Woken::Received(result.map_err(Error::from)),
                 _ = load.tick(), if reading && self.stream.is_loaded() => Woken::LoadTick,
-                _ = heartbeat.tick() => Woken::Heartbeat,
-                _ = self.shutdown.wait_for(|stop| *stop) => return Ok(End::Stopped),
             };
             match woken {
                 Woken::Confirmed(Ok(())) if self.stream.is_loaded() => self.stream.read_now(),
@@ -194,14 +195,31 @@ impl Session<'_> {
         }
     }
 
-    /// Lets the batch end here, inside a transaction.
-    fn split(&mut self, following: &Following) {
+    /// The position `lsn` between transactions. The one that an earlier session left split may still be
+    /// to come; it stays remembered.
+    fn position(&self, lsn: Lsn) -> Position {
+        Position { lsn, split: self.start.split.filter(|split| split.commit_lsn >= lsn) }
+    }
+
+    /// Lets the batch end here, inside a transaction, of which `ordinal` changes are then applied.
+    fn split_at(&mut self, transaction: Option<Transaction>, ordinal: u64) {
         let lsn = self.writer.accepted().lsn;
-        let split = following
-            .transaction
-            .filter(|transaction| transaction.skip != u64::MAX)
-            .map(|transaction| Split { commit_lsn: transaction.commit_lsn, ordinal: transaction.ordinal });
-        self.writer.mark(Position { lsn, split });
+        let position = match transaction {
+            Some(Transaction { commit_lsn, skip, .. }) if skip != u64::MAX => {
+                // While changes are skipped, Redis has more of them than we have counted.
+                let ordinal = ordinal.max(skip);
+                Position { lsn, split: (ordinal > 0).then_some(Split { commit_lsn, ordinal }) }
+            }
+            _ => self.position(lsn),
+        };
+        self.writer.mark(position);
+    }
+
+    fn split(&mut self, following: &Following) {
+        self.split_at(
+            following.transaction,
+            following.transaction.map_or(0, |transaction| transaction.ordinal),
+        );
     }
 
     /// One message of the stream.
@@ -214,7 +232,8 @@ impl Session<'_> {
                 self.progress.heard_of(end);
                 // Inside a transaction it says nothing about that transaction.
                 if following.transaction.is_none() && end > self.writer.accepted().lsn {
-                    self.writer.mark(Position { lsn: end, split: None });
+                    let position = self.position(end);
+                    self.writer.mark(position);
                 }
                 return Ok(Step::Applied);
             }
@@ -269,7 +288,8 @@ impl Session<'_> {
                 following.transaction = None;
                 following.applier.workspace.moved_to.clear();
                 if end > self.writer.accepted().lsn {
-                    self.writer.mark(Position { lsn: end, split: None });
+                    let position = self.position(end);
+                    self.writer.mark(position);
                 }
             }
             Frame::Relation(relation) => return Step::Describe(relation),
@@ -390,8 +410,8 @@ impl Session<'_> {
             return Ok(());
         }
         // What was applied before must be in Redis, or in the open batch, to be found.
-        while let Err(error) = self.writer.confirmed().await {
-            self.recover(error).await?;
+        if self.settle(false).await? == Recovery::Stopped {
+            return Ok(());
         }
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         for table in tables {
