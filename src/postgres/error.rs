@@ -104,12 +104,15 @@ impl ServerError {
     }
 
     /// Classes by the SQLSTATE: connection exceptions (08), transaction rollback (40), insufficient
-    /// resources (53), operator intervention (57: shutdown, crash, starting up) and system errors
-    /// (58, XX000 of a walsender that lost its socket) pass by themselves; 55006 is a slot in use.
+    /// resources (53), operator intervention (57: shutdown, crash, starting up) and system errors (58)
+    /// pass by themselves; so do a slot in use (55006) and a lock not available (55P03).
     fn is_transient(&self) -> bool {
-        matches!(self.code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
-            || self.code == "55006"
-            || self.code == "55P03"
+        match self.code.as_str() {
+            // A limit of the configuration, a database dropped, write-ahead log removed: these stay.
+            "53400" | "57P04" | "58P01" => false,
+            "55006" | "55P03" => true,
+            code => matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58")),
+        }
     }
 }
 

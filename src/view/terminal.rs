@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
@@ -32,7 +33,11 @@ impl Terminal {
 
     pub(super) fn draw(&mut self, progress: &Progress) {
         let phase = progress.phase();
-        if phase == Phase::Snapshot {
+        if phase != Phase::Snapshot {
+            for (_, bar) in std::mem::take(&mut self.bars) {
+                bar.finish_and_clear();
+            }
+        } else {
             for table in progress.tables().iter().filter(|t| !t.done.load(Relaxed)).take(MOST_BARS) {
                 self.bar(table);
             }
@@ -44,6 +49,7 @@ impl Terminal {
                     bar.set_length(rows);
                 }
                 bar.set_position(rows);
+                bar.set_message(format!("{} rows/s", HumanCount(per_second(&bar.elapsed(), rows))));
                 if table.done.load(Relaxed) && !bar.is_finished() {
                     bar.set_length(rows);
                     bar.finish();
@@ -82,7 +88,7 @@ impl Terminal {
             Some(line) => self.area.insert_before(line, bar),
             None => self.area.add(bar),
         };
-        bar.set_style(style("{prefix:24!} {bar:30} {human_pos:>12}/{human_len} rows {per_sec}"));
+        bar.set_style(style("{prefix:24!} {bar:30} {human_pos:>12}/{human_len} rows {msg:>16}"));
         bar.set_prefix(table.name.clone());
         self.bars.insert(table.name.clone(), bar);
     }
@@ -90,6 +96,10 @@ impl Terminal {
     pub(super) fn clear(&mut self) {
         let _ = self.area.clear();
     }
+}
+
+fn per_second(elapsed: &Duration, rows: u64) -> u64 {
+    (rows as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }
 
 fn style(template: &str) -> ProgressStyle {
