@@ -21,6 +21,7 @@ use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Purpose};
 use crate::redis;
 use crate::redis::resp::{Commands, Reply};
+use crate::redis::scan::scan;
 use crate::row::{Change, Row};
 use crate::sink::{Sink, Workspace};
 
@@ -72,10 +73,12 @@ async fn verify_table(
     report: &mut Report,
 ) -> Result<(), Error> {
     let plan = captured.plan(file)?;
-    let from = captured.shape.sql_name();
-    let from = if captured.table.partitioned { from } else { format!("ONLY {from}") };
     source
-        .start_copy(&format!("COPY (SELECT {} FROM {from}) TO STDOUT", captured.shape.sql_columns()))
+        .start_copy(&format!(
+            "COPY (SELECT {} FROM {}) TO STDOUT",
+            captured.shape.sql_columns(),
+            captured.table.sql_rows()
+        ))
         .await?;
     let mut expected = Commands::default();
     let mut workspace = Workspace::default();
@@ -106,26 +109,13 @@ async fn verify_table(
     for sink in &plan.sinks {
         let Sink::Hash(hash) = sink;
         let template = hash.key();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let reply =
-                redis.call(&[b"SCAN", &cursor, b"MATCH", &template.glob(), b"COUNT", b"1000"]).await?;
-            let Reply::Array(parts) = reply else { break };
-            let [Reply::Text(next), Reply::Array(keys)] = parts.as_slice() else { break };
-            for key in keys {
-                if let Reply::Text(key) = key
-                    && template.matches(key)
-                    && seen.insert(fingerprint(key))
-                {
-                    let name = captured.name();
-                    report.differs(|| format!("{}: a key of {name} that no row has", text(key)));
-                }
+        let name = captured.name();
+        scan(redis, &template.glob(), |key| {
+            if template.matches(key) && seen.insert(fingerprint(key)) {
+                report.differs(|| format!("{}: a key of {name} that no row has", text(key)));
             }
-            if next == b"0" {
-                break;
-            }
-            cursor.clone_from(next);
-        }
+        })
+        .await?;
     }
     Ok(())
 }

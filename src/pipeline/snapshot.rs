@@ -371,12 +371,6 @@ fn ranges_to_read(tables: &[Reading]) -> VecDeque<Range> {
     ranges
 }
 
-/// Ordinary inheritance: children are tables of their own.
-fn from(captured: &Captured) -> String {
-    let name = captured.shape.sql_name();
-    if captured.table.partitioned { name } else { format!("ONLY {name}") }
-}
-
 fn key_columns(captured: &Captured) -> Vec<String> {
     captured.shape.key.iter().map(|&index| identifier(&captured.shape.columns[index].name)).collect()
 }
@@ -395,7 +389,11 @@ fn copy_statement(table: &Reading, number: u32) -> String {
     let conditions: Vec<String> = [from_bound, to_bound].into_iter().flatten().collect();
     let filter =
         if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", captured.shape.sql_columns(), from(captured))
+    format!(
+        "COPY (SELECT {} FROM {}{filter}) TO STDOUT",
+        captured.shape.sql_columns(),
+        captured.table.sql_rows()
+    )
 }
 
 /// OIDs from here on belong to types that users and extensions make.
@@ -439,7 +437,7 @@ async fn bounds(
                                    pg_catalog.count(*) OVER () AS \"redis connect of\" \
                               FROM {} TABLESAMPLE SYSTEM ({percent})) s \
           WHERE \"redis connect n\" % greatest(\"redis connect of\" / {}, 1) = 0 ORDER BY {key}",
-        from(captured),
+        captured.table.sql_rows(),
         count + 1
     );
     let rows =

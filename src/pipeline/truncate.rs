@@ -5,12 +5,10 @@
 //! yet; they are found by walking the batch.
 
 use crate::plan::Plan;
-use crate::redis::resp::{Commands, Reply};
+use crate::redis::resp::Commands;
+use crate::redis::scan::scan;
 use crate::redis::{Connection, Error};
 use crate::sink::Sink;
-
-/// Keys that SCAN looks at in one call.
-const COUNT: &[u8] = b"1000";
 
 /// Keys that one UNLINK removes.
 const CHUNK: usize = 500;
@@ -25,24 +23,12 @@ pub(super) async fn keys_of(
     for sink in &plan.sinks {
         let Sink::Hash(hash) = sink;
         let template = hash.key();
-        let glob = template.glob();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let reply = redis.call(&[b"SCAN", &cursor, b"MATCH", &glob, b"COUNT", COUNT]).await?;
-            let Reply::Array(parts) = reply else { break };
-            let [Reply::Text(next), Reply::Array(found)] = parts.as_slice() else { break };
-            for key in found {
-                if let Reply::Text(key) = key
-                    && template.matches(key)
-                {
-                    keys.push(key.clone());
-                }
+        scan(redis, &template.glob(), |key| {
+            if template.matches(key) {
+                keys.push(key.to_vec());
             }
-            if next == b"0" {
-                break;
-            }
-            cursor.clone_from(next);
-        }
+        })
+        .await?;
         for command in open.walk() {
             if let [b"HSET" | b"RENAME", arguments @ ..] = command.as_slice() {
                 let written = arguments.iter().take(2).filter(|key| template.matches(key));

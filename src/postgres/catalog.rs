@@ -81,6 +81,13 @@ impl Table {
         format!("{}.{}", super::identifier(&self.schema), super::identifier(&self.name))
     }
 
+    /// The table's own rows, for FROM and FOR TABLE: ONLY keeps the children of ordinary inheritance
+    /// out, which are tables of their own.
+    pub(crate) fn sql_rows(&self) -> String {
+        let name = self.sql_name();
+        if self.partitioned { name } else { format!("ONLY {name}") }
+    }
+
     /// `schema.table`, as configuration and messages have it.
     pub(crate) fn display_name(&self) -> String {
         format!("{}.{}", self.schema, self.name)

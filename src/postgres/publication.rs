@@ -54,13 +54,8 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
 }
 
 fn list(tables: &[&Table]) -> String {
-    let names: Vec<String> = tables.iter().map(|table| on_its_own(table)).collect();
+    let names: Vec<String> = tables.iter().map(|table| table.sql_rows()).collect();
     names.join(", ")
-}
-
-/// ONLY keeps the children of ordinary inheritance out: they are tables of their own.
-fn on_its_own(table: &Table) -> String {
-    if table.partitioned { table.sql_name() } else { format!("ONLY {}", table.sql_name()) }
 }
 
 /// The statement that makes the publication.

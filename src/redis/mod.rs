@@ -15,6 +15,7 @@ pub(crate) mod connect;
 mod error;
 pub(crate) mod lane;
 pub(crate) mod resp;
+pub(crate) mod scan;
 mod transcript;
 
 pub(crate) use connect::Connection;
