@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::pipeline::{Captured, capture};
+use crate::pipeline::{Captured, Publishing, capture};
 use crate::postgres::catalog::Types;
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Purpose};
@@ -55,9 +55,7 @@ type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) async fn verify(config: &Config, file: &str) -> Result<Report, Error> {
     let mut redis = redis::Connection::open(&config.target).await?;
     let mut source = Connection::open(&config.source, Purpose::Sql).await?;
-    let version = source.query_one("SHOW server_version_num").await?;
-    let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let captured = capture(&mut source, &mut Types::default(), config, file, version).await?;
+    let captured = capture(&mut source, &mut Types::default(), (config, file), Publishing::Forbidden).await?;
     let mut report = Report { tables: captured.len(), ..Report::default() };
     for table in captured.values() {
         verify_table(&mut source, &mut redis, table, file, &mut report).await?;

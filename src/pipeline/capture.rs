@@ -40,19 +40,27 @@ struct Wanted {
     by_name: bool,
 }
 
-/// Chooses the tables, makes or completes the publication, and compiles every plan once, so that
-/// what does not fit is found before anything is written.
+/// What may be done about the publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publishing {
+    /// It is made if there is none, and completed if it is ours.
+    Allowed,
+    /// It is only looked at.
+    Forbidden,
+}
+
+/// Chooses the tables, sees to the publication, and compiles every plan once, so that what does not
+/// fit is found before anything is written.
 pub(crate) async fn capture(
     connection: &mut Connection,
     types: &mut Types,
-    config: &Config,
-    file: &str,
-    version: u32,
+    (config, file): (&Config, &str),
+    publishing: Publishing,
 ) -> Result<BTreeMap<u32, Captured>, Error> {
     let tables = catalog::tables(connection).await?;
     check_names(config, &tables, file)?;
     let mut wanted = choose(config, tables);
-    publish(connection, config, &mut wanted, version).await?;
+    publish(connection, config, &mut wanted, publishing).await?;
     if wanted.is_empty() {
         return Err(Error::Setting(format!(
             "no table to capture: none that the role can read has a primary key or a replica identity{}; \
@@ -148,11 +156,12 @@ async fn publish(
     connection: &mut Connection,
     config: &Config,
     wanted: &mut Vec<Wanted>,
-    version: u32,
+    publishing: Publishing,
 ) -> Result<(), Error> {
     let name = &config.source.publication;
     let Some(found) = publication::find(connection, name).await? else {
-        if !wanted.is_empty() {
+        if !wanted.is_empty() && publishing == Publishing::Allowed {
+            let version = connection.server_version().await?;
             let tables: Vec<&Table> = wanted.iter().map(|wanted| &wanted.table).collect();
             publication::create(connection, name, &tables, version).await?;
             tracing::info!(publication = name, tables = tables.len(), "publication made");
@@ -177,12 +186,17 @@ async fn publish(
     if missing.is_empty() {
         return Ok(());
     }
-    if found.ours {
+    if found.ours && publishing == Publishing::Allowed {
         publication::add(connection, name, &missing).await?;
         tracing::info!(publication = name, tables = missing.len(), "tables added to the publication");
         return Ok(());
     }
     let statement = publication::add_statement(name, &missing);
+    if found.ours {
+        tracing::warn!("tables are not captured yet, the next run will add them: {statement};");
+        wanted.retain(|wanted| found.tables.contains(&wanted.table.oid));
+        return Ok(());
+    }
     if let Some(named) = wanted.iter().find(|w| w.by_name && !found.tables.contains(&w.table.oid)) {
         return Err(Error::Setting(format!(
             "the publication {name} does not send {}; let its owner run: {statement};",

@@ -25,5 +25,5 @@ pub(crate) mod supervise;
 mod truncate;
 mod writer;
 
-pub(crate) use capture::{Captured, capture};
+pub(crate) use capture::{Captured, Publishing, capture};
 pub(crate) use supervise::{Until, run};

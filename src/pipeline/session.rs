@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::capture::{Captured, capture};
+use super::capture::{Captured, Publishing, capture};
 use super::checkpoint::{self, Checkpoint, Keys, Origin, Position, TableState};
 use super::progress::{Phase, Progress};
 use super::retain::Retention;
@@ -79,10 +79,11 @@ impl<'a> Session<'a> {
         let mut redis = redis::Connection::open(&config.target).await?;
         let mut control = Connection::open(&config.source, Purpose::Sql).await?;
         begun.connected = true;
-        let version = server_version(&mut control).await?;
+        check_version(&mut control).await?;
         check_wal_level(&mut control).await?;
         let mut types = Types::default();
-        let captured = capture(&mut control, &mut types, config, &pipeline.file, version).await?;
+        let captured =
+            capture(&mut control, &mut types, (config, &pipeline.file), Publishing::Allowed).await?;
         let keys = Keys::new(&config.name);
         let mut waiting = false;
         let (stream, slot, origin) = loop {
@@ -275,9 +276,8 @@ async fn beat(stream: &mut Stream, received: Lsn, confirmed: Lsn) -> Result<(), 
     Ok(())
 }
 
-async fn server_version(control: &mut Connection) -> Result<u32, Error> {
-    let version = control.query_one("SHOW server_version_num").await?;
-    let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
+async fn check_version(control: &mut Connection) -> Result<(), Error> {
+    let version = control.server_version().await?;
     if version < 120_000 {
         return Err(Error::Setting(format!(
             "PostgreSQL {}.{} is too old: version 12 or later is needed",
@@ -285,7 +285,7 @@ async fn server_version(control: &mut Connection) -> Result<u32, Error> {
             version / 100 % 100
         )));
     }
-    Ok(version)
+    Ok(())
 }
 
 async fn check_wal_level(control: &mut Connection) -> Result<(), Error> {

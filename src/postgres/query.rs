@@ -41,6 +41,12 @@ impl Connection {
         }
     }
 
+    /// `server_version_num`: 150004 is version 15.4, 90624 version 9.6.24.
+    pub(crate) async fn server_version(&mut self) -> Result<u32, Error> {
+        let version = self.query_one("SHOW server_version_num").await?;
+        Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
     /// Runs `sql` and returns the first column of the first row.
     pub(crate) async fn query_one(&mut self, sql: &str) -> Result<Option<String>, Error> {
         Ok(self.query(sql).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
