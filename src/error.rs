@@ -57,7 +57,7 @@ impl Error {
             Error::Usage(_) | Error::Config(_) | Error::Plan { .. } => Family::Usage,
             Error::Postgres(error) if error.is_transient() => Family::Transient,
             Error::Redis(error) if error.is_transient() => Family::Transient,
-            Error::Restart(_) => Family::Restart,
+            Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
             Error::Postgres(_) | Error::Redis(_) | Error::Gap(_) | Error::Setting(_) => Family::Definite,
         }
     }

@@ -16,17 +16,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::config::Config;
 use crate::error::Error;
 use crate::pipeline::{Captured, Publishing, capture};
+use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Purpose};
 use crate::redis;
 use crate::redis::resp::{Commands, Reply};
-use crate::redis::scan::scan;
+use crate::redis::scan::Scan;
 use crate::row::{Change, Row};
-use crate::sink::{Sink, Workspace};
+use crate::sink::Workspace;
 
 /// Rows that are compared in one round trip.
 const CHUNK: usize = 500;
+
+/// The table as it is now counts, whatever the configuration still names.
+const LOOK: (Publishing, Strictness) = (Publishing::Forbidden, Strictness::Streaming);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -55,7 +59,7 @@ type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) async fn verify(config: &Config, file: &str) -> Result<Report, Error> {
     let mut redis = redis::Connection::open(&config.target).await?;
     let mut source = Connection::open(&config.source, Purpose::Sql).await?;
-    let captured = capture(&mut source, &mut Types::default(), (config, file), Publishing::Forbidden).await?;
+    let captured = capture(&mut source, &mut Types::default(), (config, file), LOOK).await?;
     let mut report = Report { tables: captured.len(), ..Report::default() };
     for table in captured.values() {
         verify_table(&mut source, &mut redis, table, file, &mut report).await?;
@@ -104,16 +108,16 @@ async fn verify_table(
         }
     }
     compare(redis, &mut expected, &mut seen, report).await?;
-    for sink in &plan.sinks {
-        let Sink::Hash(hash) = sink;
-        let template = hash.key();
+    for template in plan.key_patterns() {
         let name = captured.name();
-        scan(redis, &template.glob(), |key| {
-            if template.matches(key) && seen.insert(fingerprint(key)) {
-                report.differs(|| format!("{}: a key of {name} that no row has", text(key)));
+        let mut scan = Scan::new(template.glob());
+        while let Some(keys) = scan.page(redis).await? {
+            for key in keys {
+                if template.matches(&key) && seen.insert(fingerprint(&key)) {
+                    report.differs(|| format!("{}: a key of {name} that no row has", text(&key)));
+                }
             }
-        })
-        .await?;
+        }
     }
     Ok(())
 }

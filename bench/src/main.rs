@@ -1,1 +1,117 @@
-fn main() {}
+//! Measures redis-connect-postgres beside the tools of PostgreSQL and Redis.
+//!
+//! ```text
+//!  options ─> stream, snapshot, latency, memory ─> report (printed), record (kept)
+//!               │  prepare servers, rows, backlog; check what is in Redis at the end
+//!               └─ measure ─> process, cpu     what it took
+//! ```
+//!
+//! See `bench/README.md` for what the figures mean.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod backlog;
+mod check;
+mod connector;
+mod cpu;
+mod error;
+mod latency;
+mod measure;
+mod memory;
+mod options;
+mod process;
+mod record;
+mod reference;
+mod report;
+mod rows;
+mod servers;
+mod snapshot;
+mod stream;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use redis_connect_postgres::throwaway::Directory;
+use serde_json::json;
+
+use error::{Doing, Result};
+use options::{Command, Measurement, Memory, Options, Speed};
+use process::Process;
+
+/// What every measurement needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The program that is measured.
+    program: PathBuf,
+    /// For logs, configurations and ready-made commands; removed at the end.
+    directory: Directory,
+}
+
+impl Bench {
+    fn new(program: Option<PathBuf>) -> Result<Self> {
+        let program = program.map_or_else(connector::build, Ok)?;
+        Ok(Self { program, directory: Directory::new("bench")? })
+    }
+
+    /// Runs a command that is not measured.
+    fn finish(&self, command: &mut std::process::Command) -> Result<()> {
+        Process::start(command, &self.directory)?.wait().map(|_| ())
+    }
+}
+
+fn main() -> ExitCode {
+    let Options { command, program, speed } = Options::parse();
+    let done = Bench::new(program.clone()).and_then(|bench| match command {
+        Some(Command::Memory(options)) => run_memory(&bench, program.as_deref(), &options),
+        None => run_speed(&bench, program.as_deref(), &speed),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_speed(bench: &Bench, program: Option<&Path>, options: &Speed) -> Result<()> {
+    let mut groups = Vec::new();
+    for (measurement, size) in [(Measurement::Stream, 1_000), (Measurement::StreamSingle, 1)] {
+        if options.wants(measurement) {
+            groups.push(stream::stream(bench, options.rows, size, options.runs)?);
+        }
+    }
+    if options.wants(Measurement::Snapshot) {
+        groups.push(snapshot::snapshot(bench, options.snapshot_rows, options.runs)?);
+    }
+    let mut latencies = Vec::new();
+    if options.wants(Measurement::Latency) {
+        for run in 1..=options.runs {
+            for rate in [1_000, 5_000] {
+                latencies.push(latency::latency(bench, rate, options.latency_seconds, run)?);
+            }
+        }
+    }
+    let mut text: String = groups.iter().map(|group| group.table() + "\n").collect();
+    if !groups.is_empty() {
+        text = format!("{text}{}\n", report::LEGEND);
+    }
+    if !latencies.is_empty() {
+        text += &report::latencies(&latencies);
+    }
+    let path =
+        record::append("speed", program, options, json!({ "groups": groups, "latencies": latencies }))?;
+    print(&format!("{text}\nraw results: {}\n", path.display()))
+}
+
+fn run_memory(bench: &Bench, program: Option<&Path>, options: &Memory) -> Result<()> {
+    let peaks = memory::memory(bench, options)?;
+    let path = record::append("memory", program, options, json!({ "peaks": peaks }))?;
+    print(&format!("{}\nraw results: {}\n", report::peaks(&peaks), path.display()))
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).doing(|| "print the results".to_owned())
+}

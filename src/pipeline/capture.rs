@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
 use crate::postgres::catalog::{self, Table, Types};
-use crate::postgres::{Connection, publication};
+use crate::postgres::{Connection, identifier, publication};
 
 /// A table that is captured.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub(crate) struct Captured {
     pub(crate) outputs: Vec<Output>,
     /// See [`fingerprint`].
     pub(crate) fingerprint: String,
+    strictness: Strictness,
 }
 
 impl Captured {
@@ -26,7 +27,7 @@ impl Captured {
     }
 
     pub(crate) fn plan(&self, file: &str) -> Result<Plan, Error> {
-        Plan::compile(self.shape.clone(), &self.outputs, Strictness::Start)
+        Plan::compile(self.shape.clone(), &self.outputs, self.strictness)
             .map_err(|source| Error::Plan { file: file.to_owned(), source: Box::new(source) })
     }
 }
@@ -37,7 +38,7 @@ struct Wanted {
     table: Table,
     outputs: Vec<Output>,
     /// Its user wrote its name, not a pattern.
-    by_name: bool,
+    named: bool,
 }
 
 /// What may be done about the publication.
@@ -55,28 +56,35 @@ pub(crate) async fn capture(
     connection: &mut Connection,
     types: &mut Types,
     (config, file): (&Config, &str),
-    publishing: Publishing,
+    (publishing, strictness): (Publishing, Strictness),
 ) -> Result<BTreeMap<u32, Captured>, Error> {
     let tables = catalog::tables(connection).await?;
     check_names(config, &tables, file)?;
-    let mut wanted = choose(config, tables);
-    publish(connection, config, &mut wanted, publishing).await?;
-    if wanted.is_empty() {
+    let wanted = choose(config, tables);
+    let mut captured = BTreeMap::new();
+    let mut by_name = BTreeSet::new();
+    for Wanted { table, outputs, named } in wanted {
+        types.learn(connection, table.columns.iter().map(|column| column.type_oid)).await?;
+        let shape = Shape::of_table(&table, types);
+        let one = Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, strictness };
+        one.plan(file)?;
+        if named {
+            by_name.insert(one.table.oid);
+        }
+        captured.insert(one.table.oid, one);
+    }
+    publish(connection, config, &mut captured, &by_name, publishing).await?;
+    // A publication with a list of columns sends less than the table has.
+    for one in captured.values_mut() {
+        one.shape = Shape::of_table(&one.table, types);
+        one.plan(file)?;
+    }
+    if captured.is_empty() {
         return Err(Error::Setting(format!(
             "no table to capture: none that the role can read has a primary key or a replica identity{}; \
              GRANT SELECT on them, or name them under `tables`",
             if config.tables.is_empty() { "" } else { " and fits a pattern under `tables`" }
         )));
-    }
-    let oids: BTreeSet<u32> =
-        wanted.iter().flat_map(|wanted| wanted.table.columns.iter().map(|column| column.type_oid)).collect();
-    types.learn(connection, oids).await?;
-    let mut captured = BTreeMap::new();
-    for Wanted { table, outputs, .. } in wanted {
-        let shape = Shape::of_table(&table, types);
-        let one = Captured { shape, fingerprint: fingerprint(&outputs), table, outputs };
-        one.plan(file)?;
-        captured.insert(one.table.oid, one);
     }
     Ok(captured)
 }
@@ -105,7 +113,7 @@ fn check_names(config: &Config, tables: &BTreeMap<u32, Table>, file: &str) -> Re
                 "{place}: the role {} may not read {typed}: GRANT SELECT ON {} TO {}",
                 config.source.url.user,
                 table.sql_name(),
-                crate::postgres::identifier(&config.source.url.user),
+                identifier(&config.source.url.user),
                 typed = table.display_name(),
             )));
         }
@@ -122,7 +130,7 @@ fn choose(config: &Config, tables: BTreeMap<u32, Table>) -> Vec<Wanted> {
         if config.tables.is_empty() {
             if table.has_usable_identity() {
                 let outputs = vec![Output::plain(OutputKind::Hash)];
-                wanted.push(Wanted { table, outputs, by_name: false });
+                wanted.push(Wanted { table, outputs, named: false });
             } else {
                 left_out(&table);
             }
@@ -132,10 +140,10 @@ fn choose(config: &Config, tables: BTreeMap<u32, Table>) -> Vec<Wanted> {
         else {
             continue;
         };
-        let by_name = rule.pattern.exact().is_some();
+        let named = rule.pattern.exact().is_some();
         // Published without an identity, PostgreSQL would reject the application's own UPDATEs.
-        if table.has_usable_identity() || by_name {
-            wanted.push(Wanted { table, outputs: rule.outputs.clone(), by_name });
+        if table.has_usable_identity() || named {
+            wanted.push(Wanted { table, outputs: rule.outputs.clone(), named });
         } else {
             left_out(&table);
         }
@@ -155,58 +163,73 @@ fn left_out(table: &Table) {
 async fn publish(
     connection: &mut Connection,
     config: &Config,
-    wanted: &mut Vec<Wanted>,
+    captured: &mut BTreeMap<u32, Captured>,
+    by_name: &BTreeSet<u32>,
     publishing: Publishing,
 ) -> Result<(), Error> {
     let name = &config.source.publication;
     let Some(found) = publication::find(connection, name).await? else {
-        if !wanted.is_empty() && publishing == Publishing::Allowed {
+        if !captured.is_empty() && publishing == Publishing::Allowed {
             let version = connection.server_version().await?;
-            let tables: Vec<&Table> = wanted.iter().map(|wanted| &wanted.table).collect();
+            let tables = publishable(captured.values().map(|one| &one.table).collect())?;
             publication::create(connection, name, &tables, version).await?;
             tracing::info!(publication = name, tables = tables.len(), "publication made");
         }
         return Ok(());
     };
-    if !found.via_root
-        && let Some(partitioned) = wanted.iter().find(|wanted| wanted.table.partitioned)
-    {
+    if let Some(partial) = found.partial {
+        return Err(Error::Setting(format!("the publication {name} does not send every change: {partial}")));
+    }
+    let quoted = identifier(name);
+    if let Some(root) = captured.values().find(|one| one.table.partitioned && !found.via_root) {
         return Err(Error::Setting(format!(
             "the publication {name} sends partitions under their own names, so {} can't be captured: ALTER \
-             PUBLICATION {} SET (publish_via_partition_root = true)",
-            partitioned.table.display_name(),
-            crate::postgres::identifier(name)
+             PUBLICATION {quoted} SET (publish_via_partition_root = true)",
+            root.name(),
         )));
     }
-    let missing: Vec<&Table> = wanted
-        .iter()
-        .map(|wanted| &wanted.table)
-        .filter(|table| !found.tables.contains(&table.oid))
+    let missing: Vec<&Table> = captured
+        .values()
+        .map(|one| &one.table)
+        .filter(|table| !found.tables.contains_key(&table.oid))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        let statement = publication::add_statement(name, &missing);
+        if found.ours && publishing == Publishing::Allowed {
+            publication::add(connection, name, &publishable(missing)?).await?;
+            tracing::info!(publication = name, "tables added to the publication");
+            return Ok(());
+        }
+        if let Some(named) = missing.iter().find(|table| by_name.contains(&table.oid) && !found.ours) {
+            return Err(Error::Setting(format!(
+                "the publication {name} does not send {}; let its owner run: {statement};",
+                named.display_name()
+            )));
+        }
+        tracing::warn!(
+            publication = name,
+            "tables that the publication does not send are not captured; {statement};"
+        );
     }
-    if found.ours && publishing == Publishing::Allowed {
-        publication::add(connection, name, &missing).await?;
-        tracing::info!(publication = name, tables = missing.len(), "tables added to the publication");
-        return Ok(());
-    }
-    let statement = publication::add_statement(name, &missing);
-    if found.ours {
-        tracing::warn!("tables are not captured yet, the next run will add them: {statement};");
-        wanted.retain(|wanted| found.tables.contains(&wanted.table.oid));
-        return Ok(());
-    }
-    if let Some(named) = wanted.iter().find(|w| w.by_name && !found.tables.contains(&w.table.oid)) {
-        return Err(Error::Setting(format!(
-            "the publication {name} does not send {}; let its owner run: {statement};",
-            named.table.display_name()
-        )));
-    }
-    tracing::warn!(
-        publication = name,
-        "tables that the publication does not send are not captured; {statement};"
-    );
-    wanted.retain(|wanted| found.tables.contains(&wanted.table.oid));
+    captured.retain(|oid, one| {
+        let Some(columns) = found.tables.get(oid) else { return false };
+        if let Some(columns) = columns {
+            one.table.columns.retain(|column| columns.contains(&column.name));
+        }
+        true
+    });
     Ok(())
+}
+
+/// Published without an identity, a table's own UPDATE and DELETE would fail in the application.
+fn publishable(tables: Vec<&Table>) -> Result<Vec<&Table>, Error> {
+    match tables.iter().find(|table| !table.has_usable_identity()) {
+        None => Ok(tables),
+        Some(table) => Err(Error::Setting(format!(
+            "{} has no usable replica identity: if it were published, PostgreSQL would reject every UPDATE and \
+             DELETE on it; ALTER TABLE {} REPLICA IDENTITY FULL, or give it a primary key that is not deferrable",
+            table.display_name(),
+            table.sql_name()
+        ))),
+    }
 }

@@ -10,8 +10,7 @@
 //! | `epoch` | of the writer |
 //! | `updated` | ms since 1970 |
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
-//! | `plan` | hash of what is captured and how |
-//! | `snapshot` | `running` or `done` |
+//! //! | `snapshot` | `running` or `done` |
 //! | `table:schema.table` | [`TableState`] |
 
 use std::collections::BTreeMap;
@@ -20,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::lsn::Lsn;
+use crate::plan::key::KeyPattern;
 use crate::plan::shape::ColumnRecord;
 use crate::redis::resp::{Commands, Reply};
 use crate::redis::{Connection, Error};
@@ -47,7 +47,17 @@ pub(crate) struct TableState {
     pub(crate) columns: Vec<ColumnRecord>,
     /// What the rows were written as.
     pub(crate) outputs: String,
-    /// All ranges are read.
+    /// The table's OID, the columns of its key, and what the keys look like.
+    #[serde(default)]
+    pub(crate) oid: u32,
+    #[serde(default)]
+    pub(crate) key: Vec<String>,
+    #[serde(default)]
+    pub(crate) keys: Vec<KeyPattern>,
+    /// See [`crate::postgres::catalog::Table::files`].
+    #[serde(default)]
+    pub(crate) files: String,
+    /// All ranges are read, and keys without rows are removed.
     pub(crate) complete: bool,
     /// Rows read.
     pub(crate) rows: u64,
@@ -69,6 +79,9 @@ pub(crate) struct TableState {
     /// Fields that the table no longer has, to be deleted from its hashes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) retired: Vec<String>,
+    /// Keys that look so are removed, where no row has them, when the table has been read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stale_keys: Vec<KeyPattern>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -76,8 +89,13 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl TableState {
-    /// Forgets what was read, so that the table is read again over what is in Redis.
-    pub(crate) fn read_again(&mut self) {
+    /// Forgets what was read, so that the table is read again over what is in Redis. With `sweep`, rows
+    /// can have gone, or got other keys, without the stream telling.
+    pub(crate) fn read_again(&mut self, sweep: bool) {
+        if sweep {
+            self.stale_keys.append(&mut self.keys);
+            self.stale_keys.dedup();
+        }
         self.retired.extend(self.columns.drain(..).map(|column| column.0));
         self.retired.sort();
         self.retired.dedup();
@@ -86,6 +104,17 @@ impl TableState {
         self.bounds.clear();
         self.done.clear();
         self.rows = 0;
+    }
+}
+
+impl TableState {
+    /// Everything is read and removed: what was only needed for that is forgotten.
+    pub(crate) fn completed(&mut self) {
+        self.complete = true;
+        self.bounds.clear();
+        self.done.clear();
+        self.retired.clear();
+        self.stale_keys.clear();
     }
 }
 

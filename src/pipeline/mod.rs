@@ -22,6 +22,7 @@ mod session;
 mod snapshot;
 mod stream;
 pub(crate) mod supervise;
+mod sweep;
 mod truncate;
 mod writer;
 

@@ -23,7 +23,8 @@ use super::supervise::{Begun, Pipeline};
 use super::writer::{Start, Writer};
 use crate::error::{Error, Family};
 use crate::lsn::Lsn;
-use crate::postgres::catalog::{Table, Types};
+use crate::plan::Strictness;
+use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
 use crate::postgres::{Connection, Purpose};
@@ -78,12 +79,17 @@ impl<'a> Session<'a> {
         let mut shutdown = pipeline.shutdown.clone();
         let mut redis = redis::Connection::open(&config.target).await?;
         let mut control = Connection::open(&config.source, Purpose::Sql).await?;
+        check_taken_over(&mut redis, &Keys::new(&config.name), begun).await?;
+        // What fitted when the process began and does not any more has changed meanwhile: that is no
+        // mistake of the configuration.
+        let strictness = if begun.connected { Strictness::Streaming } else { Strictness::Start };
         begun.connected = true;
         check_version(&mut control).await?;
         check_wal_level(&mut control).await?;
         let mut types = Types::default();
         let captured =
-            capture(&mut control, &mut types, (config, &pipeline.file), Publishing::Allowed).await?;
+            capture(&mut control, &mut types, (config, &pipeline.file), (Publishing::Allowed, strictness))
+                .await?;
         let keys = Keys::new(&config.name);
         let mut waiting = false;
         let (stream, slot, origin) = loop {
@@ -124,7 +130,7 @@ impl<'a> Session<'a> {
             }
         };
         let fence = Fence::raise(&mut redis, &keys.epoch).await?;
-        tracing::debug!(epoch = fence.epoch(), "took over");
+        begun.epoch = Some(fence.epoch());
         let found = checkpoint::read(&mut redis, &keys).await?;
         // Who read the slot last may have moved its position since it was looked at.
         let slot = slot::find(&mut control, &config.source.slot).await?.unwrap_or(slot);
@@ -276,6 +282,18 @@ async fn beat(stream: &mut Stream, received: Lsn, confirmed: Lsn) -> Result<(), 
     Ok(())
 }
 
+/// An instance that was asleep, or cut off, while another took over does not come back by the back door.
+async fn check_taken_over(redis: &mut redis::Connection, keys: &Keys, begun: &Begun) -> Result<(), Error> {
+    let Some(ours) = begun.epoch else { return Ok(()) };
+    let found = redis.call(&[b"GET", keys.epoch.as_bytes()]).await?.text();
+    match found.as_deref().and_then(|epoch| epoch.parse::<u64>().ok()) {
+        Some(epoch) if epoch > ours => {
+            Err(redis::Error::Fenced { key: keys.epoch.clone(), found: epoch.to_string(), ours }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn check_version(control: &mut Connection) -> Result<(), Error> {
     let version = control.server_version().await?;
     if version < 120_000 {
@@ -405,9 +423,12 @@ fn check_origin(
     Ok(())
 }
 
-/// True when the table only got columns since, which no existing row has a value for.
-pub(super) fn only_grew(state: &TableState, captured: &Captured, now: &Table) -> bool {
+/// True when the table only got columns since, which no existing row has a value for: none was filled
+/// in, and the rows were not written anew.
+pub(super) fn only_grew(state: &TableState, captured: &Captured) -> bool {
     let record = captured.shape.record();
     let Some(added) = record.strip_prefix(state.columns.as_slice()) else { return false };
-    added.iter().all(|added| now.columns.iter().any(|column| column.name == added.0 && !column.filled_in))
+    let columns = &captured.table.columns;
+    state.files == captured.table.files
+        && added.iter().all(|added| columns.iter().any(|column| column.name == added.0 && !column.filled_in))
 }

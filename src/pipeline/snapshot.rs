@@ -96,7 +96,18 @@ impl Session<'_> {
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
             return Ok(Some(end));
         }
-        for table in reader.tables {
+        let Reader { tables, mut workers, .. } = reader;
+        for mut table in tables {
+            if !table.state.complete
+                && let Some(worker) = workers.last_mut()
+            {
+                let mapping = (&table.captured, &table.plan);
+                if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
+                    return Ok(Some(End::Stopped));
+                }
+                table.state.completed();
+                self.writer.extra().table(&table.name, &table.state);
+            }
             self.states.insert(table.name, table.state);
         }
         self.writer.extra().field("snapshot", "done");
@@ -104,7 +115,7 @@ impl Session<'_> {
         if self.drain().await? == Recovery::Stopped {
             return Ok(Some(End::Stopped));
         }
-        for worker in reader.workers {
+        for worker in workers {
             worker.connection.close().await;
         }
         tracing::info!(rows = self.progress.changes.load(Relaxed), "snapshot done, all tables are in Redis");
@@ -116,31 +127,33 @@ impl Session<'_> {
         for captured in self.captured.values() {
             let name = captured.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
-            if state.outputs != captured.fingerprint {
-                tracing::warn!(
-                    table = name,
-                    "its configuration changed: it is read again. Keys and fields that only the old configuration \
-                     named stay in Redis"
-                );
-                state.read_again();
-            } else if !state.columns.is_empty() && state.columns != captured.shape.record() {
-                if state.complete && only_grew(state, captured, &captured.table) {
-                    state.columns = captured.shape.record();
-                } else {
-                    tracing::info!(table = name, "its definition changed: it is read again");
-                    state.read_again();
-                }
-            } else {
+            // Nothing was read yet, or it is to be read again already.
+            if state.columns.is_empty() {
                 continue;
+            }
+            let shape = &captured.shape;
+            if state.outputs != captured.fingerprint {
+                tracing::info!(table = name, "its configuration changed: it is read again");
+                state.read_again(true);
+            } else if state.oid != captured.table.oid || state.key != shape.key_names() {
+                tracing::info!(table = name, "it was made anew, or its key changed: it is read again");
+                state.read_again(true);
+            } else if state.columns == shape.record() {
+                continue;
+            } else if state.complete && only_grew(state, captured) {
+                state.columns = shape.record();
+            } else {
+                tracing::info!(table = name, "its definition changed: it is read again");
+                state.read_again(false);
             }
             self.writer.extra().table(&name, state);
         }
         let names: Vec<String> = self.captured.values().map(Captured::name).collect();
         for (name, state) in &mut self.states {
             // Should it be captured again one day, it will have missed changes.
-            if !names.contains(name) && state.complete {
-                tracing::info!(table = name, "not captured any more; its keys stay in Redis");
-                state.read_again();
+            if !names.contains(name) && !state.columns.is_empty() {
+                tracing::warn!(table = name, "not captured any more; its keys stay in Redis");
+                state.read_again(true);
                 self.writer.extra().table(name, state);
             }
         }
@@ -181,6 +194,10 @@ impl Session<'_> {
             if state.columns.is_empty() {
                 let fresh = state.retired.is_empty();
                 state.columns = table.captured.shape.record();
+                state.oid = table.captured.table.oid;
+                state.key = table.captured.shape.key_names();
+                state.keys = table.plan.key_patterns();
+                state.files.clone_from(&table.captured.table.files);
                 state.outputs.clone_from(&table.captured.fingerprint);
                 state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
             } else {
@@ -329,10 +346,9 @@ impl Reader {
             table.state.rows += worker.rows;
             table.state.done.push(range.number);
             if table.state.done.len() > table.state.bounds.len() {
-                table.state.complete = true;
-                table.state.bounds.clear();
-                table.state.done.clear();
-                table.state.retired.clear();
+                if table.state.stale_keys.is_empty() {
+                    table.state.completed();
+                }
                 table.progress.done.store(true, Relaxed);
             }
             writer.extra().table(&table.name, &table.state);
@@ -432,11 +448,12 @@ async fn bounds(
     }
     let percent = (100.0 * (count * SAMPLED_PAGES) as f64 / pages as f64).clamp(0.001, 100.0);
     let key = key_columns(captured).join(", ");
+    let (number, total) = (unused_name(captured, "n"), unused_name(captured, "of"));
     let sql = format!(
-        "SELECT {key} FROM (SELECT {key}, pg_catalog.row_number() OVER (ORDER BY {key}) AS \"redis connect n\", \
-                                   pg_catalog.count(*) OVER () AS \"redis connect of\" \
+        "SELECT {key} FROM (SELECT {key}, pg_catalog.row_number() OVER (ORDER BY {key}) AS {number}, \
+                                   pg_catalog.count(*) OVER () AS {total} \
                               FROM {} TABLESAMPLE SYSTEM ({percent})) s \
-          WHERE \"redis connect n\" % greatest(\"redis connect of\" / {}, 1) = 0 ORDER BY {key}",
+          WHERE {number} % greatest({total} / {}, 1) = 0 ORDER BY {key}",
         captured.table.sql_rows(),
         count + 1
     );
@@ -446,4 +463,13 @@ async fn bounds(
         rows.into_iter().filter_map(|row| row.into_iter().collect::<Option<Vec<String>>>()).collect();
     bounds.dedup();
     Ok(bounds)
+}
+
+/// A name, quoted, that no column has.
+fn unused_name(captured: &Captured, wish: &str) -> String {
+    let mut name = wish.to_owned();
+    while captured.shape.index_of(&name).is_some() {
+        name.push('_');
+    }
+    identifier(&name)
 }

@@ -26,7 +26,6 @@ use super::progress::Phase;
 use super::reread::{self, OwnedRow};
 use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
 use super::supervise::Until;
-use super::truncate;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
@@ -34,8 +33,8 @@ use crate::plan::{Plan, Strictness};
 use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
-use crate::redis;
 use crate::row::Change;
+use crate::sink::Again;
 
 /// While there is load, the socket is looked at this often for what the low-water mark holds back.
 const LOAD_TICK: Duration = Duration::from_millis(1);
@@ -51,7 +50,7 @@ enum Step {
     ReadAgain {
         table: Tracked,
         old: Option<OwnedRow>,
-        new: OwnedRow,
+        new: Option<OwnedRow>,
     },
     Truncate(Vec<u32>),
 }
@@ -189,7 +188,7 @@ impl Session<'_> {
                 Step::Applied => {}
                 Step::Incomplete(wanted) => return Ok(Some(wanted)),
                 Step::Describe(relation) => self.describe(following, relation).await?,
-                Step::ReadAgain { table, old, new } => self.read_again(following, &table, old, &new).await?,
+                Step::ReadAgain { table, old, new } => self.read_again(following, &table, old, new).await?,
                 Step::Truncate(relations) => self.truncate(following, &relations).await?,
             }
         }
@@ -202,7 +201,7 @@ impl Session<'_> {
     }
 
     /// Lets the batch end here, inside a transaction, of which `ordinal` changes are then applied.
-    fn split_at(&mut self, transaction: Option<Transaction>, ordinal: u64) {
+    pub(super) fn split_at(&mut self, transaction: Option<Transaction>, ordinal: u64) {
         let lsn = self.writer.accepted().lsn;
         let position = match transaction {
             Some(Transaction { commit_lsn, skip, .. }) if skip != u64::MAX => {
@@ -321,14 +320,15 @@ impl Session<'_> {
         self.types.learn(&mut self.control, types).await?;
         let name = captured.name();
         let commit_lsn = following.transaction.map_or(Lsn::ZERO, |transaction| transaction.commit_lsn);
-        let mut shape = Shape::of_relation(&relation, &self.types, &captured.table.key());
+        let mut shape = Shape::of_relation(&relation, &self.types, &captured.table);
         let overlap = self.states.get(&name).map(Overlap::of).unwrap_or_default();
         let past = overlap.is_past(commit_lsn);
-        if past && shape != captured.shape {
-            // Redefined since the session began: what the catalog says now is nearer to it.
+        let again = following.applier.relations.contains_key(&oid);
+        if past && (again || shape != captured.shape) {
+            // Redefined since it was looked at: what the catalog says now is nearer to it.
             if let Some(table) = catalog::table(&mut self.control, oid).await? {
                 captured.table = table;
-                shape = Shape::of_relation(&relation, &self.types, &captured.table.key());
+                shape = Shape::of_relation(&relation, &self.types, &captured.table);
             }
             captured.shape = shape.clone();
             self.redefined(following, &name, &captured).await?;
@@ -358,16 +358,19 @@ impl Session<'_> {
         let Some(state) = self.states.get_mut(name) else { return Ok(()) };
         let record = captured.shape.record();
         let renamed = captured.shape.display_name() != name || captured.table.display_name() != name;
-        if state.columns == record && !renamed {
-            return Ok(());
-        }
-        if only_grew(state, captured, &captured.table) && !renamed {
-            state.columns = record;
+        if !renamed && state.key == captured.shape.key_names() {
+            if state.columns == record {
+                return Ok(());
+            }
+            if only_grew(state, captured) {
+                state.columns = record;
+                self.writer.extra().table(name, state);
+                return Ok(());
+            }
+            state.read_again(false);
             self.writer.extra().table(name, state);
-            return Ok(());
         }
-        state.read_again();
-        self.writer.extra().table(name, state);
+        // A new key or name is noticed where the session begins.
         self.split(following);
         self.drain().await?;
         Err(Error::Restart(format!("the definition of {name} changed: it is read again")))
@@ -378,19 +381,25 @@ impl Session<'_> {
         following: &mut Following,
         table: &Tracked,
         old: Option<OwnedRow>,
-        new: &OwnedRow,
+        new: Option<OwnedRow>,
     ) -> Result<(), Error> {
-        let current = {
-            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let row = new.row();
-            let read = reread::read_again(&mut self.control, &table.plan, &row);
-            Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await?
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let mut current = [None, None];
+        for (row, current) in [&old, &new].into_iter().zip(&mut current) {
+            if let Some(row) = row.as_ref().map(OwnedRow::row) {
+                let read = reread::read_again(&mut self.control, &table.plan, &row);
+                *current = Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await?;
+            }
+        }
+        let [at_old_key, at_new_key] = &current;
+        let again = Again {
+            old: old.as_ref().map(OwnedRow::row),
+            new: new.as_ref().map(OwnedRow::row),
+            at_old_key: at_old_key.as_ref().map(OwnedRow::row),
+            at_new_key: at_new_key.as_ref().map(OwnedRow::row),
         };
-        let old = old.as_ref().map(OwnedRow::row);
-        let current = current.as_ref().map(OwnedRow::row);
         for sink in &table.plan.sinks {
-            let workspace = &mut following.applier.workspace;
-            sink.write_again(old.as_ref(), &new.row(), current.as_ref(), workspace, self.writer.commands());
+            sink.write_again(&again, &mut following.applier.workspace, self.writer.commands());
         }
         self.writer.count_change();
         Ok(())
@@ -413,28 +422,9 @@ impl Session<'_> {
         if self.settle(false).await? == Recovery::Stopped {
             return Ok(());
         }
-        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         for table in tables {
-            let (target, open) = (&self.pipeline.config.target, self.writer.open_commands());
-            let search = async {
-                let mut connection = redis::Connection::open(target).await?;
-                Ok(truncate::keys_of(&mut connection, &table.plan, open).await?)
-            };
-            let mut keys = Session::meanwhile(&mut self.stream, positions, search).await?;
-            tracing::info!(table = table.name, keys = keys.len(), "truncated");
-            while truncate::remove_some(&mut keys, self.writer.commands()) > 0 {
-                self.writer.count_change();
-                if self.writer.is_full() {
-                    // Up to before this TRUNCATE: it is done again if we are stopped here.
-                    let lsn = self.writer.accepted().lsn;
-                    let ordinal = transaction.ordinal - 1;
-                    let split =
-                        (ordinal > 0).then_some(Split { commit_lsn: transaction.commit_lsn, ordinal });
-                    self.writer.mark(Position { lsn, split });
-                    if self.drain().await? == Recovery::Stopped {
-                        return Ok(());
-                    }
-                }
+            if self.remove_keys(&table, transaction).await? == Recovery::Stopped {
+                break;
             }
         }
         Ok(())
@@ -442,12 +432,10 @@ impl Session<'_> {
 }
 
 fn needs_row(table: Tracked, change: &Change<'_>) -> Step {
-    match change {
-        Change::Update { old, new } => {
-            Step::ReadAgain { table, old: old.as_ref().map(OwnedRow::of), new: OwnedRow::of(new) }
-        }
-        Change::Whole { new } => Step::ReadAgain { table, old: None, new: OwnedRow::of(new) },
-        // Old rows are never TOASTed: PostgreSQL logs the identity in full.
-        Change::Delete { .. } => Step::Applied,
-    }
+    let (old, new) = match change {
+        Change::Update { old, new } => (old.as_ref(), Some(new)),
+        Change::Whole { new } => (None, Some(new)),
+        Change::Delete { old } => (Some(old), None),
+    };
+    Step::ReadAgain { table, old: old.map(OwnedRow::of), new: new.map(OwnedRow::of) }
 }

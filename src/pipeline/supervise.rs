@@ -42,6 +42,8 @@ pub(crate) struct Pipeline {
 pub(super) struct Begun {
     /// Both servers were reached once.
     pub(super) connected: bool,
+    /// The epoch that we wrote last.
+    pub(super) epoch: Option<u64>,
     /// The last walsender of ours.
     pub(super) walsender: Option<u32>,
 }
@@ -63,7 +65,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
             Family::Usage | Family::Definite => return Err(error),
             Family::Transient if !begun.connected => return Err(error),
             Family::Restart => {
-                tracing::info!("{error}");
+                tracing::warn!("{error}");
                 continue;
             }
             Family::Transient => {}

@@ -1,55 +1,72 @@
-//! TRUNCATE: finds the keys that a table's rows have, so that they can be removed.
+//! TRUNCATE: finds the keys that a table's rows have and removes them.
 //!
 //! SCAN finds candidates by a glob; the plan then says whether the table's template can have produced
 //! the key, by the types of its columns. Keys that the open batch is about to write are not in Redis
-//! yet; they are found by walking the batch.
+//! yet; they are found by walking the batch. Keys are removed page by page, so memory does not grow
+//! with the table: what fits in a batch vanishes in the transaction that truncated it, a larger table
+//! in several.
 
-use crate::plan::Plan;
+use std::time::Instant;
+
+use super::apply::{Tracked, Transaction};
+use super::session::{HEARTBEAT, Recovery, Session};
+use crate::error::Error;
+use crate::redis::Connection;
 use crate::redis::resp::Commands;
-use crate::redis::scan::scan;
-use crate::redis::{Connection, Error};
-use crate::sink::Sink;
+use crate::redis::scan::Scan;
 
-/// Keys that one UNLINK removes.
-const CHUNK: usize = 500;
-
-/// All keys that `plan` can have produced, among those in Redis and those in the open batch.
-pub(super) async fn keys_of(
-    redis: &mut Connection,
-    plan: &Plan,
-    open: &Commands,
-) -> Result<Vec<Vec<u8>>, Error> {
-    let mut keys = Vec::new();
-    for sink in &plan.sinks {
-        let Sink::Hash(hash) = sink;
-        let template = hash.key();
-        scan(redis, &template.glob(), |key| {
-            if template.matches(key) {
-                keys.push(key.to_vec());
-            }
-        })
-        .await?;
-        for command in open.walk() {
-            if let [b"HSET" | b"RENAME", arguments @ ..] = command.as_slice() {
-                let written = arguments.iter().take(2).filter(|key| template.matches(key));
-                keys.extend(written.map(|key| key.to_vec()));
-            }
-        }
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
-}
-
-/// Appends the removal of some of `keys`; they are taken off the end.
-pub(super) fn remove_some(keys: &mut Vec<Vec<u8>>, out: &mut Commands) -> usize {
-    let chunk = keys.split_off(keys.len().saturating_sub(CHUNK));
-    if !chunk.is_empty() {
-        out.begin(1 + chunk.len());
+/// Appends the removal of some keys.
+pub(super) fn remove(keys: &[Vec<u8>], out: &mut Commands) {
+    if !keys.is_empty() {
+        out.begin(1 + keys.len());
         out.argument(b"UNLINK");
-        for key in &chunk {
+        for key in keys {
             out.argument(key);
         }
     }
-    chunk.len()
+}
+
+impl Session<'_> {
+    /// Removes the keys of one table. The transaction is the one that truncated it; should it be split
+    /// here, it is split before the TRUNCATE, which is then done again.
+    pub(super) async fn remove_keys(
+        &mut self,
+        table: &Tracked,
+        transaction: Transaction,
+    ) -> Result<Recovery, Error> {
+        let mut redis = Connection::open(&self.pipeline.config.target).await?;
+        let mut told = Instant::now();
+        let mut count = 0;
+        for pattern in table.plan.key_patterns() {
+            let mut keys: Vec<Vec<u8>> = Vec::new();
+            for command in self.writer.open_commands().walk() {
+                if let [b"HSET" | b"RENAME", arguments @ ..] = command.as_slice() {
+                    let written = arguments.iter().take(2).filter(|key| pattern.matches(key));
+                    keys.extend(written.map(|key| key.to_vec()));
+                }
+            }
+            let mut scan = Scan::new(pattern.glob());
+            loop {
+                count += keys.len();
+                remove(&keys, self.writer.commands());
+                self.writer.count_changes(keys.len());
+                if self.writer.is_full() {
+                    self.split_at(Some(transaction), transaction.ordinal - 1);
+                    if self.drain().await? == Recovery::Stopped {
+                        return Ok(Recovery::Stopped);
+                    }
+                }
+                if told.elapsed() >= HEARTBEAT {
+                    told = Instant::now();
+                    self.heartbeat().await?;
+                }
+                match scan.page(&mut redis).await? {
+                    Some(page) => keys = page.into_iter().filter(|key| pattern.matches(key)).collect(),
+                    None => break,
+                }
+            }
+        }
+        tracing::info!(table = table.name, keys = count, "truncated");
+        Ok(Recovery::Resumed)
+    }
 }

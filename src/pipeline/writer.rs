@@ -124,6 +124,10 @@ impl Writer {
         self.changes += 1;
     }
 
+    pub(super) fn count_changes(&mut self, count: usize) {
+        self.changes += count;
+    }
+
     /// Fields that go into the checkpoint with the next batch.
     pub(super) fn extra(&mut self) -> &mut Extra {
         &mut self.extra
@@ -194,10 +198,10 @@ impl Writer {
             return Poll::Ready(Ok(()));
         }
         let failed = ready!(self.lane.poll_done(cx))?;
+        self.landed();
         for command in failed {
             self.bury(&command);
         }
-        self.landed();
         Poll::Ready(Ok(()))
     }
 

@@ -4,6 +4,8 @@
 //! rows never share a key; a NULL part (possible only where the whole row is the key) is `%00`,
 //! which no value can be written as.
 
+use serde::{Deserialize, Serialize};
+
 use super::value::{Converter, Kind};
 use crate::row::{Row, Value};
 
@@ -61,14 +63,57 @@ impl KeyPlan {
         Ok(())
     }
 
+    /// The key is made of this column, among others.
+    pub(crate) fn needs(&self, column: usize) -> bool {
+        self.parts.iter().any(|part| matches!(part, KeyPart::Column { index, .. } if *index == column))
+    }
+
+    /// What the keys of this template look like.
+    pub(crate) fn pattern(&self) -> KeyPattern {
+        let parts = self.parts.iter().map(|part| match part {
+            KeyPart::Text(text) => PatternPart::Text(String::from_utf8_lossy(text).into_owned()),
+            KeyPart::Column { kind, escaped, .. } => {
+                let hole = match kind {
+                    Kind::Integer => Hole::Integer,
+                    Kind::Boolean => Hole::Boolean,
+                    _ => Hole::Any,
+                };
+                PatternPart::Hole { hole, escaped: *escaped }
+            }
+        });
+        KeyPattern(parts.collect())
+    }
+}
+
+/// What the keys of a template look like. The checkpoint remembers it, so that keys are still known
+/// when the template has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyPattern(Vec<PatternPart>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PatternPart {
+    Text(String),
+    Hole { hole: Hole, escaped: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Hole {
+    Integer,
+    Boolean,
+    Any,
+}
+
+impl KeyPattern {
     /// A glob for SCAN that finds at least the keys that this template can have produced.
     pub(crate) fn glob(&self) -> Vec<u8> {
         let mut glob = Vec::new();
-        for part in &self.parts {
+        for part in &self.0 {
             match part {
-                KeyPart::Column { .. } => glob.push(b'*'),
-                KeyPart::Text(text) => {
-                    for &byte in text {
+                PatternPart::Hole { .. } => glob.push(b'*'),
+                PatternPart::Text(text) => {
+                    for &byte in text.as_bytes() {
                         if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
                             glob.push(b'\\');
                         }
@@ -82,7 +127,7 @@ impl KeyPlan {
 
     /// True when this template can have produced `key`.
     pub(crate) fn matches(&self, key: &[u8]) -> bool {
-        matches(&self.parts, key)
+        matches(&self.0, key)
     }
 }
 
@@ -96,39 +141,39 @@ fn escape(text: &[u8], key: &mut Vec<u8>) {
     key.extend_from_slice(rest);
 }
 
-fn matches(parts: &[KeyPart], key: &[u8]) -> bool {
+fn matches(parts: &[PatternPart], key: &[u8]) -> bool {
     match parts {
         [] => key.is_empty(),
-        [KeyPart::Text(text), rest @ ..] => {
-            key.strip_prefix(text.as_slice()).is_some_and(|key| matches(rest, key))
+        [PatternPart::Text(text), rest @ ..] => {
+            key.strip_prefix(text.as_bytes()).is_some_and(|key| matches(rest, key))
         }
-        [KeyPart::Column { kind, escaped, .. }] => possible(kind, *escaped, key),
+        [PatternPart::Hole { hole, escaped }] => possible(*hole, *escaped, key),
         // Text follows: only where it is found can the value end.
-        [KeyPart::Column { kind, escaped, .. }, KeyPart::Text(text), rest @ ..] => {
+        [PatternPart::Hole { hole, escaped }, PatternPart::Text(text), rest @ ..] => {
             memchr::memmem::find_iter(key, text)
-                .any(|end| possible(kind, *escaped, &key[..end]) && matches(rest, &key[end + text.len()..]))
+                .any(|end| possible(*hole, *escaped, &key[..end]) && matches(rest, &key[end + text.len()..]))
         }
-        [KeyPart::Column { kind, escaped, .. }, rest @ ..] => {
-            (0..=key.len()).any(|end| possible(kind, *escaped, &key[..end]) && matches(rest, &key[end..]))
+        [PatternPart::Hole { hole, escaped }, rest @ ..] => {
+            (0..=key.len()).any(|end| possible(*hole, *escaped, &key[..end]) && matches(rest, &key[end..]))
         }
     }
 }
 
 /// Some value of this kind is spelled so. Where that is not easily told, the answer is yes.
-fn possible(kind: &Kind, escaped: bool, text: &[u8]) -> bool {
+fn possible(hole: Hole, escaped: bool, text: &[u8]) -> bool {
     if escaped && text == b"%00" {
         return true;
     }
     if escaped && memchr::memchr(b':', text).is_some() {
         return false;
     }
-    match kind {
-        Kind::Integer => {
+    match hole {
+        Hole::Integer => {
             let digits = text.strip_prefix(b"-").unwrap_or(text);
             !digits.is_empty() && digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit)
         }
-        Kind::Boolean => matches!(text, b"true" | b"false"),
-        _ => true,
+        Hole::Boolean => matches!(text, b"true" | b"false"),
+        Hole::Any => true,
     }
 }
 
@@ -178,15 +223,15 @@ mod tests {
     #[test]
     fn a_key_is_recognised_by_the_types_of_its_columns() {
         let emp = plan(&[("emp:", Some(Kind::Integer))], false);
-        assert!(emp.matches(b"emp:-7"));
-        assert!(!emp.matches(b"emp:7:address"));
-        assert!(!emp.matches(b"emp:"));
-        assert!(!emp.matches(b"employee:7"));
-        assert_eq!(emp.glob(), b"emp:*");
+        assert!(emp.pattern().matches(b"emp:-7"));
+        assert!(!emp.pattern().matches(b"emp:7:address"));
+        assert!(!emp.pattern().matches(b"emp:"));
+        assert!(!emp.pattern().matches(b"employee:7"));
+        assert_eq!(emp.pattern().glob(), b"emp:*");
         let pair = plan(&[("a*[", Some(Kind::Integer)), (":x:", Some(Kind::Text)), ("]", None)], true);
-        assert!(pair.matches(b"a*[1:x:y]"));
-        assert!(!pair.matches(b"a*[1:x:y:z]"));
-        assert_eq!(pair.glob(), b"a\\*\\[*:x:*\\]");
+        assert!(pair.pattern().matches(b"a*[1:x:y]"));
+        assert!(!pair.pattern().matches(b"a*[1:x:y:z]"));
+        assert_eq!(pair.pattern().glob(), b"a\\*\\[*:x:*\\]");
     }
 
     proptest! {
@@ -194,7 +239,7 @@ mod tests {
         fn a_rendered_key_is_recognised_and_unique(a in "[a-z:%]{0,6}", b in "[a-z:%]{0,6}", c in "[a-z:%]{0,6}", d in "[a-z:%]{0,6}") {
             let key = plan(&[("t:", Some(Kind::Text)), (":", Some(Kind::Text))], true);
             let first = render(&key, &[&a, &b]);
-            prop_assert!(key.matches(first.as_bytes()));
+            prop_assert!(key.pattern().matches(first.as_bytes()));
             prop_assert_eq!(first == render(&key, &[&c, &d]), (a, b) == (c, d));
         }
     }

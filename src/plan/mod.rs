@@ -14,7 +14,7 @@ pub(crate) mod value;
 
 use crate::config::{Columns, Output, OutputKind, Part, nearest};
 use crate::sink::{Sink, hash::HashSink};
-use key::KeyPlan;
+use key::{KeyPattern, KeyPlan};
 use shape::Shape;
 use value::Converter;
 
@@ -81,6 +81,16 @@ impl Plan {
                 Sink::Hash(hash) => hash.restrict(&keep),
             }
         }
+    }
+
+    /// What the keys look like that rows of this table get.
+    pub(crate) fn key_patterns(&self) -> Vec<KeyPattern> {
+        self.sinks
+            .iter()
+            .map(|sink| match sink {
+                Sink::Hash(hash) => hash.key().pattern(),
+            })
+            .collect()
     }
 
     /// Fields of a former definition of the table are deleted with every row that is written.

@@ -27,6 +27,8 @@ pub(crate) struct Shape {
     pub(crate) columns: Vec<ShapeColumn>,
     /// The columns of `{pk}`, in its order.
     pub(crate) key: Vec<usize>,
+    /// Two rows can have the same key inside a transaction.
+    pub(crate) deferrable: bool,
 }
 
 /// A column as the checkpoint remembers it, to notice a change while nobody looked.
@@ -49,15 +51,21 @@ impl Shape {
                 identity: table.identity_has(&column.name),
             })
             .collect();
-        let mut shape =
-            Shape { schema: table.schema.clone(), table: table.name.clone(), columns, key: Vec::new() };
+        let mut shape = Shape {
+            schema: table.schema.clone(),
+            table: table.name.clone(),
+            columns,
+            key: Vec::new(),
+            deferrable: table.is_deferrable(),
+        };
         shape.key = shape.indexes_of(&table.key()).unwrap_or_default();
         shape
     }
 
-    /// From the stream. `key` are the key's columns by name, in order, as the catalog has them now; if
-    /// the key was another one when the row was written, its columns are taken in the table's order.
-    pub(crate) fn of_relation(relation: &Relation, types: &Types, key: &[String]) -> Shape {
+    /// From the stream, with what the catalog says of the table `now`: the order of the key's columns
+    /// above all. If the key was another one when the row was written, its columns are taken in the
+    /// table's order.
+    pub(crate) fn of_relation(relation: &Relation, types: &Types, now: &Table) -> Shape {
         let columns: Vec<ShapeColumn> = relation
             .columns
             .iter()
@@ -74,10 +82,11 @@ impl Shape {
             table: relation.table.clone(),
             columns,
             key: Vec::new(),
+            deferrable: now.is_deferrable(),
         };
         let identity: Vec<usize> =
             shape.columns.iter().enumerate().filter(|(_, c)| c.identity).map(|(i, _)| i).collect();
-        shape.key = match shape.indexes_of(key) {
+        shape.key = match shape.indexes_of(&now.key()) {
             // REPLICA IDENTITY NOTHING: there will only be inserts.
             Some(found) if identity.is_empty() => found,
             Some(found) if found.iter().all(|index| identity.contains(index)) => {
@@ -95,6 +104,10 @@ impl Shape {
 
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        self.key.iter().filter_map(|&index| Some(self.columns.get(index)?.name.clone())).collect()
     }
 
     /// `schema.table`.

@@ -39,6 +39,8 @@ pub(crate) struct Table {
     /// Columns of the REPLICA IDENTITY USING INDEX, in the index' order.
     pub(crate) identity_index: Vec<String>,
     pub(crate) selectable: bool,
+    /// Names the files that hold the rows; another name when the table was rewritten since.
+    pub(crate) files: String,
     /// The planner's estimate of the number of rows; 0 where it has none.
     pub(crate) estimated_rows: u64,
 }
@@ -64,6 +66,11 @@ impl Table {
             ReplicaIdentity::Default => !self.primary_key.is_empty() && self.key_is_immediate,
             ReplicaIdentity::Nothing => false,
         }
+    }
+
+    /// Two rows can have the same key inside a transaction, and so swap their keys.
+    pub(crate) fn is_deferrable(&self) -> bool {
+        !self.primary_key.is_empty() && !self.key_is_immediate
     }
 
     /// The old row of an UPDATE or DELETE has this column's value.
@@ -96,7 +103,14 @@ impl Table {
 
 const TABLES: &str = "\
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, \
-           greatest(c.reltuples, 0)::pg_catalog.int8, pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+           greatest(c.reltuples, 0)::pg_catalog.int8, \
+           pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+             AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
+           CASE c.relkind WHEN 'p' THEN \
+             (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.pg_relation_filenode(t.relid)::pg_catalog.text, \
+                                                          ',' ORDER BY t.relid)) \
+                FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) \
+           ELSE pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text END \
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'";
@@ -175,8 +189,8 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
 }
 
 fn table_of(row: TextRow) -> Option<Table> {
-    let [Some(oid), Some(schema), Some(name), Some(kind), Some(identity), Some(rows), Some(select)] =
-        <[Option<String>; 7]>::try_from(row).ok()?
+    let [Some(oid), Some(schema), Some(name), Some(kind), Some(identity), Some(rows), Some(select), files] =
+        <[Option<String>; 8]>::try_from(row).ok()?
     else {
         return None;
     };
@@ -191,6 +205,7 @@ fn table_of(row: TextRow) -> Option<Table> {
         key_is_immediate: true,
         identity_index: Vec::new(),
         selectable: select == "t",
+        files: files.unwrap_or_default(),
         estimated_rows: rows.parse().unwrap_or(0),
     })
 }

@@ -264,7 +264,11 @@ impl Connection {
                 parameters.push(("replication", "database"));
                 parameters.push(("wal_sender_timeout", WAL_SENDER_TIMEOUT));
             }
-            Purpose::Sql => parameters.push(("statement_timeout", "0")),
+            Purpose::Sql => {
+                parameters.push(("statement_timeout", "0"));
+                // A policy would hide rows from the snapshot that the stream then brings: an error is better.
+                parameters.push(("row_security", "off"));
+            }
         }
         let mut message = BytesMut::new();
         frontend::startup_message(parameters, &mut message).map_err(|e| self.io_error(e))?;

@@ -3,7 +3,7 @@
 //! One that exists is used as it is: somebody with more rights may have made it for us. One that we
 //! made ourselves carries a comment that says so, and only such a one is ever changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::catalog::Table;
 use super::{Connection, Error, identifier, literal};
@@ -13,43 +13,67 @@ const OURS: &str = "made by redis-connect-postgres";
 /// A publication as the catalog has it.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    /// OIDs of the tables that it sends, partitioned ones by their root.
-    pub(crate) tables: BTreeSet<u32>,
+    /// The tables that it sends, partitioned ones by their root, and which of their columns (`None`:
+    /// all).
+    pub(crate) tables: BTreeMap<u32, Option<Vec<String>>>,
     /// We made it, so we may change it.
     pub(crate) ours: bool,
     /// False: partitions are sent under their own names.
     pub(crate) via_root: bool,
+    /// Why it does not send every change of its tables, with the statement that mends it.
+    pub(crate) partial: Option<String>,
 }
+
+/// Newer servers have more columns; JSON has them where they are.
+const PUBLICATION: &str = "\
+    SELECT p.oid, pg_catalog.obj_description(p.oid, 'pg_publication'), \
+           pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'pubviaroot', \
+           pg_catalog.pg_has_role(p.pubowner, 'USAGE'), \
+           p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, \
+           (SELECT r.prrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_publication_rel r \
+             WHERE r.prpubid = p.oid AND pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'prqual' IS NOT NULL \
+             LIMIT 1) \
+      FROM pg_catalog.pg_publication p WHERE p.pubname = ";
 
 /// `None` when there is no publication of this name.
 pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Option<Publication>, Error> {
-    let name = literal(name);
-    let sql = format!(
-        "SELECT pg_catalog.obj_description(p.oid, 'pg_publication'), \
-                pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'pubviaroot', \
-                pg_catalog.pg_has_role(p.pubowner, 'USAGE') \
-           FROM pg_catalog.pg_publication p WHERE p.pubname = {name}"
-    );
     let doing = |e: Error| e.doing(format!("looking at the publication {name}"));
-    let Some(row) = connection.query(&sql).await.map_err(doing)?.into_iter().next() else { return Ok(None) };
+    let rows = connection.query(&format!("{PUBLICATION}{}", literal(name))).await.map_err(doing)?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let column = |index: usize| row.get(index).and_then(Option::as_deref);
     let sql = format!(
-        "SELECT c.oid FROM pg_catalog.pg_publication_tables t \
+        "SELECT c.oid, pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.->>) 'attnames' \
+           FROM pg_catalog.pg_publication_tables t \
            JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
-          WHERE t.pubname = {name}"
+          WHERE t.pubname = {}",
+        literal(name)
     );
-    let tables = connection
-        .query(&sql)
-        .await
-        .map_err(doing)?
-        .into_iter()
-        .filter_map(|row| row.into_iter().next().flatten()?.parse().ok())
-        .collect();
+    let mut tables = BTreeMap::new();
+    for row in connection.query(&sql).await.map_err(doing)? {
+        if let [Some(oid), columns] = row.as_slice()
+            && let Ok(oid) = oid.parse()
+        {
+            tables.insert(oid, columns.as_ref().and_then(|names| serde_json::from_str(names).ok()));
+        }
+    }
+    let quoted = identifier(name);
+    let partial = match (column(4), column(5)) {
+        (_, Some(table)) => Some(format!(
+            "it has a row filter for {table}, so rows would be missed when they begin or cease to fit it: ALTER \
+             PUBLICATION {quoted} DROP TABLE {table}; ALTER PUBLICATION {quoted} ADD TABLE {table};"
+        )),
+        (Some("t"), None) => None,
+        _ => Some(format!(
+            "it leaves out kinds of changes: ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, \
+             truncate');"
+        )),
+    };
     Ok(Some(Publication {
         tables,
-        ours: column(0) == Some(OURS) && column(2) == Some("t"),
-        via_root: column(1) == Some("true"),
+        ours: column(1) == Some(OURS) && column(3) == Some("t"),
+        via_root: column(2) == Some("true"),
+        partial,
     }))
 }
 

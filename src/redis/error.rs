@@ -50,6 +50,18 @@ pub enum Error {
         /// What we wrote when we took over.
         ours: u64,
     },
+    /// The epoch is gone or older than ours: Redis has forgotten what it had confirmed.
+    #[error(
+        "Redis has forgotten data: {key} holds {found}, we wrote {ours}; beginning again from what is there"
+    )]
+    Forgotten {
+        /// The key that holds the epoch.
+        key: String,
+        /// What it holds now.
+        found: String,
+        /// What we wrote when we took over.
+        ours: u64,
+    },
     /// The server does not speak as the protocol says.
     #[error("Redis at {address}: {what}")]
     Protocol {
@@ -84,7 +96,11 @@ impl Error {
         match self {
             Error::Io { .. } | Error::Silent { .. } => true,
             Error::Refused { reply, .. } => PASSING.contains(&first_word(reply)),
-            Error::Row { .. } | Error::Fenced { .. } | Error::Protocol { .. } | Error::Setting(_) => false,
+            Error::Row { .. }
+            | Error::Fenced { .. }
+            | Error::Forgotten { .. }
+            | Error::Protocol { .. }
+            | Error::Setting(_) => false,
         }
     }
 }

@@ -55,13 +55,15 @@ impl Fence {
     }
 
     fn check(&self, found: Option<&str>) -> Result<(), Error> {
-        if found == Some(self.epoch.to_string().as_str()) {
+        let number = found.and_then(|found| found.parse::<u64>().ok());
+        if number == Some(self.epoch) {
             return Ok(());
         }
-        Err(Error::Fenced {
-            key: self.key.clone(),
-            found: found.unwrap_or("nothing").to_owned(),
-            ours: self.epoch,
+        let (key, ours) = (self.key.clone(), self.epoch);
+        let found = found.unwrap_or("nothing").to_owned();
+        Err(match number {
+            Some(number) if number > self.epoch => Error::Fenced { key, found, ours },
+            _ => Error::Forgotten { key, found, ours },
         })
     }
 }

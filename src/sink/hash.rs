@@ -12,7 +12,7 @@ use crate::plan::{PlanError, Strictness, compile_key, selected_columns};
 use crate::redis::resp::{Commands, encoded};
 use crate::row::{Change, Row, Value};
 
-use super::{NeedsRow, Workspace};
+use super::{Again, NeedsRow, Workspace};
 
 #[derive(Debug)]
 struct Field {
@@ -30,6 +30,8 @@ pub(crate) struct HashSink {
     /// Seconds, as text.
     ttl: Option<Vec<u8>>,
     nulls: Nulls,
+    /// Two rows can have the same key inside a transaction (a DEFERRABLE primary key).
+    deferrable: bool,
     /// Names of fields that the table no longer has, encoded; deleted while it is read again.
     retired: Vec<Vec<u8>>,
 }
@@ -53,6 +55,7 @@ impl HashSink {
             fields,
             ttl: output.ttl.map(|ttl| ttl.as_secs().to_string().into_bytes()),
             nulls: output.values.nulls,
+            deferrable: shape.deferrable,
             retired: Vec::new(),
         })
     }
@@ -100,31 +103,33 @@ impl HashSink {
             }
             Change::Delete { old } => {
                 self.render_old(old, workspace)?;
+                if self.deferrable && workspace.moved_to.contains(&workspace.old_key) {
+                    return Err(NeedsRow);
+                }
                 out.command(&[b"UNLINK", &workspace.old_key]);
             }
         }
         Ok(())
     }
 
-    pub(super) fn write_again(
-        &self,
-        old: Option<&Row<'_>>,
-        new: &Row<'_>,
-        current: Option<&Row<'_>>,
-        workspace: &mut Workspace,
-        out: &mut Commands,
-    ) {
-        if let Some(old) = old
-            && self.render_old(old, workspace).is_ok()
-            && self.render(new, workspace).is_ok()
-            && workspace.old_key != workspace.key
-        {
+    pub(super) fn write_again(&self, again: &Again<'_>, workspace: &mut Workspace, out: &mut Commands) {
+        let moved = match (&again.old, &again.new) {
+            (Some(old), Some(new)) => {
+                self.render_old(old, workspace).is_ok()
+                    && self.render(new, workspace).is_ok()
+                    && workspace.old_key != workspace.key
+            }
+            (Some(old), None) => self.render_old(old, workspace).is_ok(),
+            (None, _) => false,
+        };
+        if moved {
             out.command(&[b"UNLINK", &workspace.old_key]);
         }
-        if let Some(current) = current
-            && self.render(current, workspace).is_ok()
-        {
-            self.set(current, workspace, out);
+        let at_old_key = again.at_old_key.filter(|_| moved);
+        for row in [at_old_key, again.at_new_key].into_iter().flatten() {
+            if self.render(&row, workspace).is_ok() {
+                self.set(&row, workspace, out);
+            }
         }
     }
 
@@ -143,12 +148,19 @@ impl HashSink {
         if partial && workspace.converging {
             return Err(NeedsRow);
         }
-        if partial {
-            out.command(&[b"RENAME", &workspace.old_key, &workspace.key]);
-        } else if !workspace.moved_to.remove(&workspace.old_key) {
-            out.command(&[b"UNLINK", &workspace.old_key]);
+        if self.deferrable {
+            // The row that has come to this key and the one that was there are the same to us.
+            if workspace.moved_to.contains(&workspace.old_key) {
+                return Err(NeedsRow);
+            }
+            workspace.moved_to.insert(workspace.key.clone());
         }
-        workspace.moved_to.insert(workspace.key.clone());
+        let removal: &[&[u8]] = if partial {
+            &[b"RENAME", &workspace.old_key, &workspace.key]
+        } else {
+            &[b"UNLINK", &workspace.old_key]
+        };
+        out.command(removal);
         Ok(())
     }
 

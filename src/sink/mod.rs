@@ -21,8 +21,8 @@ pub(crate) struct Workspace {
     pub(crate) key: Vec<u8>,
     pub(crate) old_key: Vec<u8>,
     pub(crate) scratch: Vec<u8>,
-    /// Keys that rows of this transaction have moved to. With a deferrable key two rows can swap
-    /// theirs; the second move must then not remove what the first has just written.
+    /// Keys that rows of this transaction have moved to, where the table's key is deferrable: two rows
+    /// can then swap theirs, and the second move must not remove what the first has just written.
     pub(crate) moved_to: HashSet<Vec<u8>>,
     /// The table's rows are newer than the stream here: a move can't take fields along, since the old
     /// key may hold another row by now.
@@ -46,18 +46,21 @@ impl Sink {
         }
     }
 
-    /// Writes what an UPDATE needed the row for. `current` is the row as it is now; `None` when it is
-    /// gone, in which case a later change in the stream says what became of it.
-    pub(crate) fn write_again(
-        &self,
-        old: Option<&Row<'_>>,
-        new: &Row<'_>,
-        current: Option<&Row<'_>>,
-        workspace: &mut Workspace,
-        out: &mut Commands,
-    ) {
+    /// Writes what a change needed rows for.
+    pub(crate) fn write_again(&self, again: &Again<'_>, workspace: &mut Workspace, out: &mut Commands) {
         match self {
-            Sink::Hash(sink) => sink.write_again(old, new, current, workspace, out),
+            Sink::Hash(sink) => sink.write_again(again, workspace, out),
         }
     }
+}
+
+/// A change that did not tell enough, with the rows that have its keys now. Where there is none, a
+/// later change in the stream says what became of it.
+#[derive(Debug)]
+pub(crate) struct Again<'a> {
+    pub(crate) old: Option<Row<'a>>,
+    /// `None` for a DELETE.
+    pub(crate) new: Option<Row<'a>>,
+    pub(crate) at_old_key: Option<Row<'a>>,
+    pub(crate) at_new_key: Option<Row<'a>>,
 }

@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures redis-connect-postgres beside the tools of PostgreSQL and Redis, on throwaway servers.
+#[derive(Debug, Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Measure this program instead of building the release binary of this checkout
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) program: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) speed: Speed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure the connector's peak memory where it is most in danger
+    Memory(Memory),
+}
+
+/// Rates and latencies (without a command)
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Speed {
+    /// Rows of the backlog that is streamed
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rows: u32,
+    /// Rows of the table that is read by the snapshot
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) snapshot_rows: u32,
+    /// Measure only this; can be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<Measurement>,
+    /// Measure everything so often, in changing order, and report medians
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15))]
+    pub(crate) runs: u32,
+    /// How long the load of a latency measurement lasts
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) latency_seconds: u32,
+}
+
+/// What `--only` chooses from; the references of a measurement belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Measurement {
+    /// A backlog of transactions of 1,000 rows
+    Stream,
+    /// A backlog of transactions of one row
+    StreamSingle,
+    /// A table that is read for the first time
+    Snapshot,
+    /// From COMMIT to visible in Redis
+    Latency,
+}
+
+impl Speed {
+    pub(crate) fn wants(&self, measurement: Measurement) -> bool {
+        self.only.is_empty() || self.only.contains(&measurement)
+    }
+}
+
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Memory {
+    /// Rows of the one transaction, and of the table
+    #[arg(long, value_name = "N", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rows: u32,
+    /// How long Redis is away
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) outage_seconds: u32,
+    /// Rows a second that are written meanwhile
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) outage_rate: u32,
+    /// Measure only this; can be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<Danger>,
+}
+
+/// Where memory is in danger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Danger {
+    /// One large transaction
+    Transaction,
+    /// A large table
+    Table,
+    /// Redis is frozen under load: connections stay, nothing answers
+    Frozen,
+    /// Redis is shut down under load and started again
+    Down,
+}
+
+impl Memory {
+    pub(crate) fn wants(&self, danger: Danger) -> bool {
+        self.only.is_empty() || self.only.contains(&danger)
+    }
+
+    pub(crate) fn outage(&self) -> Duration {
+        Duration::from_secs(self.outage_seconds.into())
+    }
+}

@@ -1,0 +1,131 @@
+//! After a table was read again over what an older mapping left: keys that no row has are removed.
+//!
+//! ```text
+//!   COPY of the key's columns ──> hashes of the keys that rows have ──┐
+//!   Redis ──SCAN──> keys that the old or the new template makes ──────┴─> UNLINK those without a row
+//! ```
+//!
+//! The rows are read in the snapshot that the table was read in, while the stream waits; so no key is
+//! removed that the stream has written. Memory is bounded by working in passes: each looks only at the
+//! keys whose hash falls into its share.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::capture::Captured;
+use super::checkpoint::TableState;
+use super::session::{HEARTBEAT, Recovery, Session};
+use super::truncate::remove;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::postgres::copy::{CopyEvent, split_row};
+use crate::postgres::{self, Connection, identifier};
+use crate::redis;
+use crate::redis::scan::Scan;
+use crate::row::Row;
+use crate::sink::Sink;
+
+/// Keys that are remembered in one pass: 16 MB of hashes.
+const KEYS_PER_PASS: u64 = 1_000_000;
+
+impl Session<'_> {
+    /// Removes the keys of `state.stale_keys` and of the present template that no row has.
+    pub(super) async fn sweep(
+        &mut self,
+        source: &mut Connection,
+        (captured, plan): (&Captured, &Plan),
+        state: &TableState,
+    ) -> Result<Recovery, Error> {
+        let mut redis = redis::Connection::open(&self.pipeline.config.target).await?;
+        let mut patterns = state.stale_keys.clone();
+        patterns.extend(plan.key_patterns());
+        patterns.dedup();
+        let passes = state.rows / KEYS_PER_PASS + 1;
+        let mut told = Instant::now();
+        let mut removed = 0;
+        for pass in 0..passes {
+            let share = |key: &[u8]| {
+                let hash = hash(key);
+                (hash % passes == pass).then_some(hash)
+            };
+            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+            let read = async { Ok(keys_of_rows(source, captured, plan, share).await?) };
+            let rows = Session::meanwhile(&mut self.stream, positions, read).await?;
+            for pattern in &patterns {
+                let mut scan = Scan::new(pattern.glob());
+                while let Some(mut keys) = scan.page(&mut redis).await? {
+                    keys.retain(|key| {
+                        pattern.matches(key) && share(key).is_some_and(|hash| !rows.contains(&hash))
+                    });
+                    removed += keys.len();
+                    remove(&keys, self.writer.commands());
+                    self.writer.count_changes(keys.len());
+                    self.writer.mark(self.start);
+                    self.writer.flush(Duration::ZERO);
+                    if self.writer.is_full() && self.drain().await? == Recovery::Stopped {
+                        return Ok(Recovery::Stopped);
+                    }
+                    if told.elapsed() >= HEARTBEAT {
+                        told = Instant::now();
+                        self.heartbeat().await?;
+                    }
+                }
+            }
+        }
+        tracing::info!(table = captured.name(), keys = removed, "keys without a row removed");
+        Ok(Recovery::Resumed)
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Hashes of the keys that rows have, as far as `share` wants them.
+async fn keys_of_rows(
+    source: &mut Connection,
+    captured: &Captured,
+    plan: &Plan,
+    share: impl Fn(&[u8]) -> Option<u64>,
+) -> Result<HashSet<u64>, postgres::Error> {
+    let needed = |index: usize| {
+        plan.sinks.iter().any(|sink| match sink {
+            Sink::Hash(hash) => hash.key().needs(index),
+        })
+    };
+    let columns: Vec<String> = captured
+        .shape
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| if needed(index) { identifier(&column.name) } else { "NULL".to_owned() })
+        .collect();
+    let sql = format!("COPY (SELECT {} FROM {}) TO STDOUT", columns.join(", "), captured.table.sql_rows());
+    source.start_copy(&sql).await?;
+    let (mut cells, mut scratch, mut key) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = HashSet::new();
+    loop {
+        match source.copy_event()? {
+            CopyEvent::Row(frame) => {
+                let line = source.copy_row(&frame);
+                split_row(line, &mut cells);
+                let row = Row::new(line, &cells);
+                for sink in &plan.sinks {
+                    let Sink::Hash(hash) = sink;
+                    if hash.key().render(&row, &mut scratch, &mut key).is_ok() {
+                        found.extend(share(&key));
+                    }
+                }
+                source.copy_consume(&frame);
+            }
+            CopyEvent::Incomplete(wanted) => {
+                poll_fn(|cx| source.poll_more(cx, wanted)).await?;
+            }
+            CopyEvent::Done => return Ok(found),
+        }
+    }
+}
