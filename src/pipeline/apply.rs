@@ -54,6 +54,10 @@ impl Overlap {
         lsn >= self.until && self.base.as_ref().is_none_or(|(_, until)| lsn >= *until)
     }
 
+    fn extend(&mut self, until: Lsn) {
+        self.until = self.until.max(until);
+    }
+
     /// Rows can be newer than the stream here: some were read later than the first.
     fn converging(&self, transaction: &Transaction) -> bool {
         let base = self.base.as_ref().map_or(Lsn::ZERO, |(_, until)| *until);
@@ -94,6 +98,18 @@ impl Applier {
     pub(super) fn set(&mut self, oid: u32, relation: Relation) {
         self.last = None;
         self.relations.insert(oid, relation);
+    }
+
+    /// A row of this table was read outside its snapshots: it can be newer than the stream up to `until`.
+    pub(super) fn extend_overlap(&mut self, name: &str, until: Lsn) {
+        self.last = None;
+        for relation in self.relations.values_mut() {
+            if let Some(table) = &mut relation.table
+                && table.name == name
+            {
+                table.overlap.extend(until);
+            }
+        }
     }
 
     /// Tables whose overlap the stream has passed are tracked more cheaply from then on.

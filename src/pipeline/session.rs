@@ -274,6 +274,7 @@ impl<'a> Session<'a> {
 /// Queues feedback and sends what goes out at once; the rest goes with the next.
 async fn beat(stream: &mut Stream, received: Lsn, confirmed: Lsn) -> Result<(), Error> {
     stream.queue_feedback(received, confirmed, true);
+    stream.queue_received(received);
     std::future::poll_fn(|cx| match stream.poll_flush(cx) {
         std::task::Poll::Ready(result) => std::task::Poll::Ready(result),
         std::task::Poll::Pending => std::task::Poll::Ready(Ok(())),

@@ -19,7 +19,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::capture::Captured;
 use super::checkpoint::{Position, TableState};
@@ -58,7 +58,18 @@ struct Worker {
     connection: Connection,
     reading: Option<Range>,
     rows: u64,
+    /// When it last brought something, or was not asked to.
+    heard: Instant,
 }
+
+impl Worker {
+    fn new(connection: Connection) -> Worker {
+        Worker { connection, reading: None, rows: 0, heard: Instant::now() }
+    }
+}
+
+/// A worker that is silent for so long may have lost its connection.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What the loop stopped for.
 #[derive(Debug)]
@@ -231,7 +242,10 @@ impl Session<'_> {
             };
             match event {
                 Event::Free(index) => self.assign(reader, index, ranges).await?,
-                Event::Heartbeat => self.heartbeat().await?,
+                Event::Heartbeat => {
+                    self.heartbeat().await?;
+                    self.check_workers(reader).await?;
+                }
                 Event::Stop => return Ok(Some(End::Stopped)),
                 Event::Trouble(error) => {
                     if self.recover(error).await? == Recovery::Stopped {
@@ -243,6 +257,32 @@ impl Session<'_> {
         Ok(None)
     }
 
+    /// A worker that brings nothing, although PostgreSQL is not looking for rows but waiting to send them,
+    /// has a dead connection.
+    async fn check_workers(&mut self, reader: &mut Reader) -> Result<(), Error> {
+        for worker in &mut reader.workers {
+            if worker.reading.is_none() || worker.heard.elapsed() < SILENCE {
+                continue;
+            }
+            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+            let sql = format!(
+                "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {} AND state = 'active' \
+                 AND wait_event IS DISTINCT FROM 'ClientWrite'",
+                worker.connection.backend_pid()
+            );
+            let source = &self.pipeline.config.source;
+            let busy = async {
+                let mut asking = Connection::open(source, Purpose::Sql).await?;
+                Ok(asking.query_one(&sql).await?.is_some())
+            };
+            if !Session::meanwhile(&mut self.stream, positions, busy).await? {
+                return Err(worker.connection.silent(SILENCE).into());
+            }
+            worker.heard = Instant::now();
+        }
+        Ok(())
+    }
+
     async fn assign(
         &mut self,
         reader: &mut Reader,
@@ -252,6 +292,7 @@ impl Session<'_> {
         let Some(worker) = reader.workers.get_mut(index) else { return Ok(()) };
         worker.reading = ranges.pop_front();
         worker.rows = 0;
+        worker.heard = Instant::now();
         if let Some(range) = worker.reading {
             let table = &reader.tables[range.table];
             let statement = copy_statement(table, range.number);
@@ -316,6 +357,7 @@ impl Reader {
         let before = worker.rows;
         let result = loop {
             if writer.is_full() {
+                worker.heard = Instant::now();
                 break Poll::Pending;
             }
             match worker.connection.copy_event() {
@@ -334,7 +376,10 @@ impl Reader {
                 }
                 Ok(CopyEvent::Done) => break Poll::Ready(Ok(true)),
                 Ok(CopyEvent::Incomplete(wanted)) => match worker.connection.poll_more(cx, wanted) {
-                    Poll::Ready(Ok(_)) => break Poll::Ready(Ok(false)),
+                    Poll::Ready(Ok(_)) => {
+                        worker.heard = Instant::now();
+                        break Poll::Ready(Ok(false));
+                    }
                     Poll::Ready(Err(error)) => break Poll::Ready(Err(error.into())),
                     Poll::Pending => break Poll::Pending,
                 },
@@ -369,9 +414,9 @@ async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, V
     for _ in 1..config.snapshot.workers.min(ranges) {
         let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
         snapshot::join(&mut connection, &snapshot).await?;
-        workers.push(Worker { connection, reading: None, rows: 0 });
+        workers.push(Worker::new(connection));
     }
-    workers.push(Worker { connection: leader, reading: None, rows: 0 });
+    workers.push(Worker::new(leader));
     Ok((snapshot, workers))
 }
 

@@ -12,6 +12,7 @@
 //! latency of one transaction, and a loaded one has large batches. When the open batch is full the
 //! stream is not read, and PostgreSQL waits; feedback goes on all the same.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +32,7 @@ use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness};
 use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
+use crate::postgres::snapshot::before_page_header;
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
 use crate::row::Change;
@@ -76,11 +78,12 @@ impl Session<'_> {
     pub(super) async fn follow(&mut self) -> Result<End, Error> {
         self.progress.set_phase(Phase::Streaming);
         let target = match self.pipeline.until {
-            Until::CaughtUp => Some(self.end_of_log().await?),
+            Until::CaughtUp => Some(before_page_header(self.end_of_log().await?)),
             _ => None,
         };
         tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
         let mut following = Following::default();
+        following.applier.workspace.came_to = Some(HashSet::new());
         let mut heartbeat = Session::heartbeat_timer();
         let mut load = interval(LOAD_TICK);
         load.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,13 +131,13 @@ impl Session<'_> {
         }
     }
 
-    /// The position that everything committed so far lies before.
+    /// Everything committed so far lies before this position.
     async fn end_of_log(&mut self) -> Result<Lsn, Error> {
         let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
         let end = self.control.query_one(sql).await?;
         let end = end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default();
         self.progress.heard_of(end);
-        Ok(crate::postgres::snapshot::before_page_header(end))
+        Ok(end)
     }
 
     async fn receive_what_is_there(&mut self, wanted: usize) -> Result<(), Error> {
@@ -285,7 +288,7 @@ impl Session<'_> {
             }
             Frame::Commit { end } => {
                 following.transaction = None;
-                following.applier.workspace.moved_to.clear();
+                following.applier.workspace.came_to.get_or_insert_default().clear();
                 if end > self.writer.accepted().lsn {
                     let position = self.position(end);
                     self.writer.mark(position);
@@ -391,6 +394,13 @@ impl Session<'_> {
                 *current = Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await?;
             }
         }
+        // Those rows can be newer than the stream up to here.
+        let now = self.end_of_log().await?;
+        if let Some(state) = self.states.get_mut(&table.name) {
+            state.until = state.until.max(now.0);
+            self.writer.extra().table(&table.name, state);
+        }
+        following.applier.extend_overlap(&table.name, now);
         let [at_old_key, at_new_key] = &current;
         let again = Again {
             old: old.as_ref().map(OwnedRow::row),

@@ -66,6 +66,8 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
             Family::Transient if !begun.connected => return Err(error),
             Family::Restart => {
                 tracing::warn!("{error}");
+                // Should it go on like this, it must not go on at full speed.
+                sleep(FIRST_PAUSE).await;
                 continue;
             }
             Family::Transient => {}
@@ -89,7 +91,12 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
 }
 
 async fn one_session(pipeline: &Pipeline, begun: &mut Begun) -> Result<(), Error> {
-    let Some(mut session) = Session::begin(pipeline, begun).await? else { return Ok(()) };
+    let mut shutdown = pipeline.shutdown.clone();
+    let begun = tokio::select! {
+        begun = Session::begin(pipeline, begun) => begun?,
+        _ = shutdown.wait_for(|stop| *stop) => None,
+    };
+    let Some(mut session) = begun else { return Ok(()) };
     let mut end = session.read_tables().await?;
     if end.is_none() && pipeline.until == Until::SnapshotDone {
         end = Some(End::SnapshotDone);

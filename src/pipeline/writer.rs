@@ -260,7 +260,7 @@ impl Writer {
     /// flight either found in the checkpoint or sent again.
     pub(super) async fn reconnect(&mut self) -> Result<(), Error> {
         let mut redis = Connection::open(&self.target).await?;
-        self.lane.fence().arm(&mut redis).await?;
+        self.lane.fence().renew(&mut redis).await?;
         let found = checkpoint::read_batch(&mut redis, &self.keys).await?;
         match self.flight {
             Some(flight) if found == flight.number => {

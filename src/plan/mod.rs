@@ -16,7 +16,7 @@ use crate::config::{Columns, Output, OutputKind, Part, nearest};
 use crate::sink::{Sink, hash::HashSink};
 use key::{KeyPattern, KeyPlan};
 use shape::Shape;
-use value::Converter;
+use value::{Converter, ValueOptions};
 
 /// A mapping that can't be used, and what mends it.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,9 @@ pub(crate) fn compile_key(shape: &Shape, output: &Output) -> Result<KeyPlan, Pla
                         plan.push_text(b":");
                     }
                     let kind = shape.columns[index].kind.clone();
-                    plan.push_column(index, kind.clone(), Converter::new(kind, output.values), composite);
+                    // Whatever the options: two rows must not share a key because milliseconds were asked for.
+                    let converter = Converter::new(kind.clone(), ValueOptions::default());
+                    plan.push_column(index, kind, converter, composite);
                 }
             }
         }

@@ -219,6 +219,8 @@ pub(crate) struct Types {
 #[derive(Debug)]
 struct TypeRow {
     name: String,
+    /// The extension that the type belongs to: a name alone can be anybody's.
+    extension: String,
     base: u32,
     element: u32,
     delimiter: u8,
@@ -251,18 +253,23 @@ impl Types {
             let list: Vec<String> = wanted.iter().map(u32::to_string).collect();
             let sql = format!(
                 "SELECT t.oid, t.typname, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE 0 END, \
-                        CASE t.typoutput::pg_catalog.oid WHEN 751 THEN t.typelem ELSE 0 END, t.typdelim \
+                        CASE t.typoutput::pg_catalog.oid WHEN 751 THEN t.typelem ELSE 0 END, t.typdelim, \
+                        (SELECT e.extname FROM pg_catalog.pg_depend d \
+                           JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+                          WHERE d.classid = 1247 AND d.objid = t.oid AND d.deptype = 'e' AND t.typtype = 'b') \
                    FROM pg_catalog.pg_type t WHERE t.oid IN ({})",
                 list.join(",")
             );
             wanted.clear();
             for row in connection.query(&sql).await.map_err(|e| e.doing("reading types from the catalog"))? {
-                let [Some(oid), Some(name), Some(base), Some(element), Some(delimiter)] = row.as_slice()
+                let [Some(oid), Some(name), Some(base), Some(element), Some(delimiter), extension] =
+                    row.as_slice()
                 else {
                     continue;
                 };
                 let found = TypeRow {
                     name: name.clone(),
+                    extension: extension.clone().unwrap_or_default(),
                     base: base.parse().unwrap_or(0),
                     element: element.parse().unwrap_or(0),
                     delimiter: delimiter.bytes().next().unwrap_or(b','),
@@ -288,9 +295,9 @@ impl Types {
                 element: Box::new(self.resolve(row.element, rows, depth - 1)),
                 delimiter: row.delimiter,
             },
-            Some(row) => match row.name.as_str() {
-                "hstore" => Kind::Hstore,
-                "vector" | "halfvec" => Kind::Vector,
+            Some(row) => match (row.extension.as_str(), row.name.as_str()) {
+                ("hstore", "hstore") => Kind::Hstore,
+                ("vector", "vector" | "halfvec") => Kind::Vector,
                 _ => Kind::Text,
             },
             None => Kind::Text,

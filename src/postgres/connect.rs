@@ -87,6 +87,10 @@ impl Connection {
         Error::Io { address: self.address.clone(), source }
     }
 
+    pub(crate) fn silent(&self, limit: Duration) -> Error {
+        Error::Silent { address: self.address.clone(), seconds: limit.as_secs() }
+    }
+
     pub(crate) fn protocol_error(&self, what: impl Into<String>) -> Error {
         Error::Protocol { address: self.address.clone(), what: what.into() }
     }

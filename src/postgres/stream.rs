@@ -170,16 +170,27 @@ impl Stream {
     ///
     /// The two are told apart because the walsender pings a reader that has seen less than was sent.
     pub(crate) fn queue_feedback(&mut self, received: Lsn, confirmed: Lsn, reply: bool) {
-        let mut message = [0; 39];
-        message[0] = b'd';
-        message[1..5].copy_from_slice(&38_u32.to_be_bytes());
-        message[5] = b'r';
-        let lsn = confirmed.0.to_be_bytes();
-        message[6..14].copy_from_slice(&received.max(confirmed).0.to_be_bytes());
-        message[14..22].copy_from_slice(&lsn);
-        message[22..30].copy_from_slice(&lsn);
-        message[30..38].copy_from_slice(&postgres_now().to_be_bytes());
-        message[38] = u8::from(reply);
+        self.queue_status([received.max(confirmed), confirmed, confirmed], reply);
+    }
+
+    /// Queues a status update that confirms nothing and says only what was received. A PostgreSQL that
+    /// shuts down waits until everything it sent is flushed, which for retained positions would be for
+    /// ever; without a flush position it goes by what was received.
+    pub(crate) fn queue_received(&mut self, received: Lsn) {
+        self.queue_status([received, Lsn::ZERO, Lsn::ZERO], false);
+    }
+
+    /// Written, flushed and applied positions, as the message has them.
+    fn queue_status(&mut self, positions: [Lsn; 3], reply: bool) {
+        let mut message = Vec::with_capacity(39);
+        message.push(b'd');
+        message.extend_from_slice(&38_u32.to_be_bytes());
+        message.push(b'r');
+        for lsn in positions {
+            message.extend_from_slice(&lsn.0.to_be_bytes());
+        }
+        message.extend_from_slice(&postgres_now().to_be_bytes());
+        message.push(u8::from(reply));
         self.connection.queue(&message);
     }
 
@@ -198,7 +209,7 @@ impl Stream {
     }
 
     pub(crate) fn silence(&self) -> Error {
-        Error::Silent { address: self.connection.address().to_owned(), seconds: SILENCE.as_secs() }
+        self.connection.silent(SILENCE)
     }
 
     /// The silence of a stream that nobody read is nobody's fault.

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::REPLY_TIMEOUT;
-use super::resp::{Commands, describe};
+use super::resp::{Commands, Reply, describe};
 use super::transcript::{Transcript, Verdict};
 use super::{Connection, Error};
 
@@ -52,6 +52,23 @@ impl Fence {
         connection.call(&[b"WATCH", self.key.as_bytes()]).await?;
         let found = connection.call(&[b"GET", self.key.as_bytes()]).await?.text();
         self.check(found.as_deref())
+    }
+
+    /// Arms the fence on a new connection so that nothing of the old one can still be carried out: an
+    /// EXEC of ours that is on its way watches the epoch too, and fails when it is written, if only
+    /// with the same number. So what is found to be not carried out after this never will be.
+    pub(crate) async fn renew(&self, connection: &mut Connection) -> Result<(), Error> {
+        self.arm(connection).await?;
+        let mut renewal = Commands::default();
+        renewal.command(&[b"MULTI"]);
+        renewal.command(&[b"SET", self.key.as_bytes(), self.epoch.to_string().as_bytes()]);
+        renewal.command(&[b"EXEC"]);
+        for reply in connection.call_all(&renewal).await? {
+            if let Reply::Error(reply) = reply {
+                return Err(Error::Refused { doing: "renewing the fence".to_owned(), reply });
+            }
+        }
+        self.arm(connection).await
     }
 
     fn check(&self, found: Option<&str>) -> Result<(), Error> {
@@ -157,7 +174,8 @@ impl Lane {
                 return Poll::Ready(self.judge(verdict));
             }
             match self.connection.poll_fill(cx, self.connection.input.len() + 1) {
-                Poll::Ready(Ok(_)) => {}
+                // Slow is not dead: as long as replies come, we wait.
+                Poll::Ready(Ok(_)) => self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(cx));

@@ -4,6 +4,8 @@
 //! not it was there, so that a row written over an older state of it ends right. Only an unchanged
 //! TOASTed column is left alone.
 
+use std::collections::HashSet;
+
 use crate::config::Output;
 use crate::plan::key::KeyPlan;
 use crate::plan::shape::Shape;
@@ -87,6 +89,7 @@ impl HashSink {
         match change {
             Change::Whole { new } => {
                 self.render(new, workspace)?;
+                self.came(workspace);
                 self.set(new, workspace, out);
             }
             Change::Update { old: None, new } => {
@@ -103,9 +106,7 @@ impl HashSink {
             }
             Change::Delete { old } => {
                 self.render_old(old, workspace)?;
-                if self.deferrable && workspace.moved_to.contains(&workspace.old_key) {
-                    return Err(NeedsRow);
-                }
+                self.check_left(workspace)?;
                 out.command(&[b"UNLINK", &workspace.old_key]);
             }
         }
@@ -125,6 +126,9 @@ impl HashSink {
         if moved {
             out.command(&[b"UNLINK", &workspace.old_key]);
         }
+        if again.new.is_some() {
+            self.came(workspace);
+        }
         let at_old_key = again.at_old_key.filter(|_| moved);
         for row in [at_old_key, again.at_new_key].into_iter().flatten() {
             if self.render(&row, workspace).is_ok() {
@@ -142,19 +146,32 @@ impl HashSink {
         self.key.render(row, &mut workspace.scratch, &mut workspace.old_key).map_err(|_| NeedsRow)
     }
 
+    /// A row has come to `workspace.key`.
+    #[inline]
+    fn came(&self, workspace: &mut Workspace) {
+        if self.deferrable
+            && let Some(keys) = &mut workspace.came_to
+        {
+            keys.insert(workspace.key.clone());
+        }
+    }
+
+    /// A row leaves `workspace.old_key`. If another has come to it in the same transaction, which of them
+    /// leaves can't be told.
+    #[inline]
+    fn check_left(&self, workspace: &Workspace) -> Result<(), NeedsRow> {
+        let came = |keys: &HashSet<Vec<u8>>| keys.contains(&workspace.old_key);
+        if self.deferrable && workspace.came_to.as_ref().is_some_and(came) { Err(NeedsRow) } else { Ok(()) }
+    }
+
     /// The row's key changed. Fields that the UPDATE did not send go along by RENAME.
     fn move_key(&self, new: &Row<'_>, workspace: &mut Workspace, out: &mut Commands) -> Result<(), NeedsRow> {
         let partial = self.fields.iter().any(|field| new.get(field.column) == Value::Unchanged);
         if partial && workspace.converging {
             return Err(NeedsRow);
         }
-        if self.deferrable {
-            // The row that has come to this key and the one that was there are the same to us.
-            if workspace.moved_to.contains(&workspace.old_key) {
-                return Err(NeedsRow);
-            }
-            workspace.moved_to.insert(workspace.key.clone());
-        }
+        self.check_left(workspace)?;
+        self.came(workspace);
         let removal: &[&[u8]] = if partial {
             &[b"RENAME", &workspace.old_key, &workspace.key]
         } else {

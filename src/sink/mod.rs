@@ -21,9 +21,10 @@ pub(crate) struct Workspace {
     pub(crate) key: Vec<u8>,
     pub(crate) old_key: Vec<u8>,
     pub(crate) scratch: Vec<u8>,
-    /// Keys that rows of this transaction have moved to, where the table's key is deferrable: two rows
+    /// Keys that rows of this transaction have come to, where the table's key is deferrable: two rows
     /// can then swap theirs, and the second move must not remove what the first has just written.
-    pub(crate) moved_to: HashSet<Vec<u8>>,
+    /// `None` outside the stream, where rows don't move.
+    pub(crate) came_to: Option<HashSet<Vec<u8>>>,
     /// The table's rows are newer than the stream here: a move can't take fields along, since the old
     /// key may hold another row by now.
     pub(crate) converging: bool,

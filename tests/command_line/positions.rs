@@ -2,11 +2,13 @@
 
 use super::fails;
 use crate::harness::World;
+use crate::hashes::wait_until_free;
 
 fn begun() -> World {
     let world = World::new();
     world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) i");
     world.run_until_caught_up();
+    wait_until_free(&world);
     world
 }
 
@@ -120,9 +122,7 @@ fn reset_refuses_while_somebody_runs_and_keeps_what_is_not_ours() {
     assert_eq!(code, 1, "{line}");
     assert!(line.contains("stop") && !world.checkpoint().is_empty(), "{line}");
     drop(connector);
-    let free =
-        format!("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}' AND active", world.slot());
-    world.eventually("the slot is free", || world.value::<i64>(&free) == 0);
+    wait_until_free(&world);
     let (code, connector) = world.finish(&["reset", "-c", &file, "--yes"]);
     assert_eq!(code, Some(0), "{}", connector.story());
     assert_eq!(world.value::<i64>("SELECT count(*) FROM pg_publication"), 1);

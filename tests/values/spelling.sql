@@ -8,7 +8,7 @@ CREATE SCHEMA spell;
 -- A year as extract() counts it, without a year zero.
 CREATE FUNCTION spell.year(counted int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    y int := CASE WHEN counted < 0 THEN counted ELSE counted END;
+    y int := CASE WHEN counted < 0 THEN counted + 1 ELSE counted END;
 BEGIN
     RETURN CASE WHEN y > 9999 THEN '+' WHEN y < 0 THEN '-' ELSE '' END
            || lpad(abs(y)::text, greatest(4, length(abs(y)::text)), '0');
@@ -99,7 +99,7 @@ BEGIN
     clock := spell.part(extract(hour FROM i)::numeric, 'H') || spell.part(extract(minute FROM i)::numeric, 'M');
     micros := extract(microseconds FROM i);
     IF micros <> 0 THEN
-        clock := clock || CASE WHEN micros < 0 THEN '+' ELSE '' END || spell.seconds(abs(micros), 1) || 'S';
+        clock := clock || CASE WHEN micros < 0 THEN '-' ELSE '' END || spell.seconds(abs(micros), 1) || 'S';
     END IF;
     RETURN CASE WHEN date || clock = '' THEN 'PT0S'
                 ELSE 'P' || date || CASE clock WHEN '' THEN '' ELSE 'T' || clock END END;
@@ -141,7 +141,7 @@ $$;
 
 CREATE FUNCTION spell.base64(b bytea) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN translate(encode(b, 'hex'), E'\n', '');
+    RETURN translate(encode(b, 'base64'), E'\n', '');
 END
 $$;
 
@@ -159,7 +159,7 @@ BEGIN
         length := array_length(dimensions, d);
         next := '{}';
         FOR i IN 0..cardinality(level) / length - 1 LOOP
-            next := next || ('[' || array_to_string(level[i * length + 1:i * length + 1], ',') || ']');
+            next := next || ('[' || array_to_string(level[i * length + 1:(i + 1) * length], ',') || ']');
         END LOOP;
         level := next;
     END LOOP;
