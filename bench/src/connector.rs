@@ -13,7 +13,15 @@ use crate::servers::PUBLICATION;
 pub(crate) fn build() -> Result<PathBuf> {
     eprintln!("building the release binary");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // `cargo run` describes our package in variables; build scripts that look at them would run anew.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    let output = command
         .args([
             "build",
             "--release",

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::{Logs, load_file, logging, runtime};
 use crate::config::Config;
 use crate::error::Error;
-use crate::pipeline::checkpoint::Keys;
+use crate::pipeline::checkpoint::{self, Keys};
 use crate::postgres::{Connection, Purpose, identifier, publication, slot};
 use crate::redis;
 
@@ -80,7 +80,7 @@ async fn reset(config: &Config) -> Result<(), Error> {
     }
     let keys = Keys::new(&config.name);
     // The epoch stays: an instance that sleeps must not find it at its own number again.
-    redis.call(&[b"DEL", keys.checkpoint.as_bytes()]).await?;
+    checkpoint::reset(&mut redis, &keys).await?;
     let _ = writeln!(out, "checkpoint {} removed", keys.checkpoint);
     Ok(())
 }

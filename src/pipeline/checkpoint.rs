@@ -143,12 +143,19 @@ pub(crate) struct Keys {
     pub(crate) checkpoint: String,
     pub(crate) epoch: String,
     pub(crate) dead_letters: String,
+    /// What `reset` leaves behind: the tables of the former checkpoint, whose keys are still there.
+    pub(crate) former: String,
 }
 
 impl Keys {
     pub(crate) fn new(name: &str) -> Keys {
         let key = |what: &str| format!("redis-connect-postgres:{name}:{what}");
-        Keys { checkpoint: key("checkpoint"), epoch: key("epoch"), dead_letters: key("dlq") }
+        Keys {
+            checkpoint: key("checkpoint"),
+            epoch: key("epoch"),
+            dead_letters: key("dlq"),
+            former: key("former"),
+        }
     }
 }
 
@@ -156,18 +163,9 @@ const TABLE: &str = "table:";
 
 /// Reads the checkpoint; `None` when there is none.
 pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
-    let reply = redis.call(&[b"HGETALL", keys.checkpoint.as_bytes()]).await?;
-    let Reply::Array(elements) = reply else { return Ok(None) };
-    if elements.is_empty() {
+    let fields = read_hash(redis, &keys.checkpoint).await?;
+    if fields.is_empty() {
         return Ok(None);
-    }
-    let mut fields = BTreeMap::new();
-    for pair in elements.chunks_exact(2) {
-        if let [name, value] = pair
-            && let Some((name, value)) = name.text().zip(value.text())
-        {
-            fields.insert(name, value);
-        }
     }
     parse(&fields).map(Some).ok_or_else(|| {
         Error::Setting(format!(
@@ -178,24 +176,67 @@ pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<C
     })
 }
 
+async fn read_hash(redis: &mut Connection, key: &str) -> Result<BTreeMap<String, String>, Error> {
+    let reply = redis.call(&[b"HGETALL", key.as_bytes()]).await?;
+    let Reply::Array(elements) = reply else { return Ok(BTreeMap::new()) };
+    let pairs = elements.chunks_exact(2).filter_map(|pair| match pair {
+        [name, value] => name.text().zip(value.text()),
+        _ => None,
+    });
+    Ok(pairs.collect())
+}
+
+/// The tables that a `reset` left behind, as ones to be read again.
+pub(crate) async fn read_former(
+    redis: &mut Connection,
+    keys: &Keys,
+) -> Result<BTreeMap<String, TableState>, Error> {
+    let fields = read_hash(redis, &keys.former).await?;
+    Ok(tables_of(&fields).unwrap_or_default())
+}
+
+/// Forgets the checkpoint, but not which keys its tables have: the next snapshot removes those that no
+/// row has any more.
+pub(crate) async fn reset(redis: &mut Connection, keys: &Keys) -> Result<(), Error> {
+    let mut tables = read_former(redis, keys).await?;
+    tables.extend(tables_of(&read_hash(redis, &keys.checkpoint).await?).unwrap_or_default());
+    let mut extra = Extra::default();
+    for (name, state) in &mut tables {
+        state.read_again(true);
+        extra.table(name, state);
+    }
+    let mut commands = Commands::default();
+    commands.command(&[b"MULTI"]);
+    for (name, state) in &extra.0 {
+        commands.command(&[b"HSET", keys.former.as_bytes(), name.as_bytes(), state.as_bytes()]);
+    }
+    commands.command(&[b"DEL", keys.checkpoint.as_bytes()]);
+    commands.command(&[b"EXEC"]);
+    for reply in redis.call_all(&commands).await? {
+        if let Reply::Error(reply) = reply {
+            return Err(Error::Refused { doing: "removing the checkpoint".to_owned(), reply });
+        }
+    }
+    Ok(())
+}
+
+fn tables_of(fields: &BTreeMap<String, String>) -> Option<BTreeMap<String, TableState>> {
+    let tables = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(TABLE)?, value)));
+    tables.map(|(name, value)| Some((name.to_owned(), serde_json::from_str(value).ok()?))).collect()
+}
+
 fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
     let lsn = |name: &str| fields.get(name)?.parse::<Lsn>().ok();
     let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let ordinal = number("ordinal")?;
     let split = if ordinal > 0 { Some(Split { commit_lsn: lsn("split")?, ordinal }) } else { None };
-    let mut tables = BTreeMap::new();
-    for (name, value) in fields {
-        if let Some(table) = name.strip_prefix(TABLE) {
-            tables.insert(table.to_owned(), serde_json::from_str(value).ok()?);
-        }
-    }
     Some(Checkpoint {
         position: Position { lsn: lsn("lsn")?, split },
         batch: number("batch")?,
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
-        tables,
+        tables: tables_of(fields)?,
     })
 }
 

@@ -138,11 +138,15 @@ impl<'a> Session<'a> {
             check_origin(checkpoint, &origin, &slot, config)?;
         }
         let fresh = found.is_none();
-        let checkpoint = found.unwrap_or_else(|| Checkpoint {
-            position: Position { lsn: slot.confirmed, split: None },
-            updated: checkpoint::now(),
-            ..Checkpoint::default()
-        });
+        let checkpoint = match found {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint {
+                position: Position { lsn: slot.confirmed, split: None },
+                updated: checkpoint::now(),
+                tables: checkpoint::read_former(&mut redis, &keys).await?,
+                ..Checkpoint::default()
+            },
+        };
         let age = Duration::from_millis(checkpoint::now().saturating_sub(checkpoint.updated));
         let retention = Retention::new(config.source.retain, slot.confirmed, checkpoint.position.lsn, age);
         let start = Start { position: checkpoint.position, batch: checkpoint.batch };

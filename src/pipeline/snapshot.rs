@@ -122,6 +122,7 @@ impl Session<'_> {
             self.states.insert(table.name, table.state);
         }
         self.writer.extra().field("snapshot", "done");
+        self.writer.forget_former();
         self.writer.mark(self.start);
         if self.drain().await? == Recovery::Stopped {
             return Ok(Some(End::Stopped));

@@ -227,7 +227,8 @@ impl Session<'_> {
     /// One message of the stream.
     #[inline]
     fn step(&mut self, following: &mut Following) -> Result<Step, Error> {
-        let payload = match self.stream.event()? {
+        let event = self.stream.event().map_err(|error| self.explain(error))?;
+        let payload = match event {
             Event::Data(payload) => payload,
             Event::Incomplete(wanted) => return Ok(Step::Incomplete(wanted)),
             Event::Keepalive { end } => {
@@ -271,6 +272,19 @@ impl Session<'_> {
         }
         self.stream.consume(&payload);
         Ok(step)
+    }
+
+    fn explain(&self, error: crate::postgres::Error) -> Error {
+        let source = &self.pipeline.config.source;
+        match error.sqlstate() {
+            // pgoutput looks into the catalog as it was when the change was made.
+            Some("42704") => Error::Gap(format!(
+                "{error}: the slot {} begins before the publication was made, or the publication was dropped \
+                 since. To begin anew: redis-connect-postgres reset, then run",
+                source.slot
+            )),
+            _ => error.into(),
+        }
     }
 
     /// A message that is not a row.

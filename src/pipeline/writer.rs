@@ -133,6 +133,11 @@ impl Writer {
         &mut self.extra
     }
 
+    /// With the next batch, what a `reset` had left behind is forgotten.
+    pub(super) fn forget_former(&mut self) {
+        self.open.command(&[b"DEL", self.keys.former.as_bytes()]);
+    }
+
     /// The open batch has reached its limit: nothing may be appended until it was flushed.
     #[inline]
     pub(super) fn is_full(&self) -> bool {

@@ -162,9 +162,8 @@ async fn open_host(
             None => connection.call(&[b"AUTH", password]).await?,
         };
     }
-    if url.database != 0 {
-        connection.call(&[b"SELECT", url.database.to_string().as_bytes()]).await?;
-    }
+    // Also for the default database: a server that is no Redis, or wants a password, should be told now.
+    connection.call(&[b"SELECT", url.database.to_string().as_bytes()]).await?;
     Ok(connection)
 }
 
