@@ -162,9 +162,16 @@ async fn open_host(
             None => connection.call(&[b"AUTH", password]).await?,
         };
     }
-    // Also for the default database: a server that is no Redis, or wants a password, should be told now.
-    connection.call(&[b"SELECT", url.database.to_string().as_bytes()]).await?;
-    Ok(connection)
+    if url.database != 0 {
+        connection.call(&[b"SELECT", url.database.to_string().as_bytes()]).await?;
+        return Ok(connection);
+    }
+    // A server that is no Redis, or wants a password, should be told now.
+    match connection.call(&[b"PING"]).await {
+        // It is one, and does not let us ask.
+        Err(Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => Ok(connection),
+        answer => answer.map(|_| connection),
+    }
 }
 
 async fn start_tls(host: &RedisHost, name: &str, socket: Socket) -> Result<Transport, Error> {
