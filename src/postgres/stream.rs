@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading adapts to the load. Idle: the socket wakes us for every byte, so a commit is seen at
-//! once. Loaded (a read brought a good chunk): the low-water mark goes up, and the pipeline fetches
+//! once. Loaded (a read brought a good chunk, or reads come thick and fast): the low-water mark goes up, and the pipeline fetches
 //! what is there on its timer and whenever Redis has room ([`Stream::read_now`]).
 
 use std::task::{Context, Poll};
@@ -23,9 +23,16 @@ use crate::lsn::Lsn;
 /// Bytes that wake the reader while there is load.
 const LOADED_MARK: usize = 32 * 1024;
 
-/// A read of this many bytes is a sign of load, one of fewer the sign of its end.
-const LOAD_BEGINS: usize = 16 * 1024;
-const LOAD_ENDS: usize = 2 * 1024;
+/// Load is a read of so many bytes, or so many reads within a millisecond: then waking for each of them
+/// costs more than what they bring.
+const LOADED_READ: usize = 16 * 1024;
+const LOADED_READS: u32 = 8;
+
+/// Fewer bytes than this within a millisecond are the end of the load.
+const IDLE_BYTES: usize = 2 * 1024;
+
+/// Over which time reads are counted.
+const WINDOW: Duration = Duration::from_millis(1);
 
 /// PostgreSQL sends something at least this often when it is asked to; longer silence is a dead
 /// connection.
@@ -54,8 +61,23 @@ const XLOG_HEADER: usize = 1 + 8 + 8 + 8;
 pub(crate) struct Stream {
     connection: Connection,
     loaded: bool,
+    window: Window,
     received: Instant,
     asked: bool,
+}
+
+/// What was read in the present millisecond or so.
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    reads: u32,
+    bytes: usize,
+}
+
+impl Window {
+    fn new(since: Instant) -> Window {
+        Window { since, reads: 0, bytes: 0 }
+    }
 }
 
 impl Stream {
@@ -68,7 +90,13 @@ impl Stream {
     ) -> Result<Stream, (Connection, Error)> {
         let sql = format!("START_REPLICATION SLOT \"{slot}\" LOGICAL {from} ({options})");
         match start_copy_both(&mut connection, &sql).await {
-            Ok(()) => Ok(Stream { connection, loaded: false, received: Instant::now(), asked: false }),
+            Ok(()) => Ok(Stream {
+                connection,
+                loaded: false,
+                window: Window::new(Instant::now()),
+                received: Instant::now(),
+                asked: false,
+            }),
             Err(error) => Err((connection, error.doing(format!("reading from the replication slot {slot}")))),
         }
     }
@@ -134,14 +162,27 @@ impl Stream {
             let count = result.map_err(|e| self.connection.io_error(e))?;
             self.received = Instant::now();
             self.asked = false;
-            let loaded = count >= if self.loaded { LOAD_ENDS } else { LOAD_BEGINS };
-            if loaded != self.loaded {
-                self.loaded = loaded;
-                let mark = if loaded { LOADED_MARK } else { 1 };
-                self.connection.transport.socket().set_low_water_mark(mark);
-            }
+            self.weigh(count);
             Ok(count)
         })
+    }
+
+    /// Decides from what was read lately whether there is load.
+    fn weigh(&mut self, count: usize) {
+        self.window.reads += 1;
+        self.window.bytes += count;
+        let over = self.received.duration_since(self.window.since) >= WINDOW;
+        if self.loaded {
+            if over && self.window.bytes < IDLE_BYTES {
+                self.relax();
+            }
+        } else if count >= LOADED_READ || self.window.reads >= LOADED_READS {
+            self.loaded = true;
+            self.connection.transport.socket().set_low_water_mark(LOADED_MARK);
+        }
+        if over {
+            self.window = Window::new(self.received);
+        }
     }
 
     pub(crate) async fn more(&mut self, wanted: usize) -> Result<usize, Error> {
