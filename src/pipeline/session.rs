@@ -30,6 +30,7 @@ use crate::postgres::stream::Stream;
 use crate::postgres::{Connection, Purpose};
 use crate::redis;
 use crate::redis::lane::Fence;
+use crate::redis::scan::Scan;
 
 /// How often an instance that waits looks whether the slot is free.
 const TAKE_OVER_POLL: Duration = Duration::from_millis(200);
@@ -237,6 +238,24 @@ impl<'a> Session<'a> {
                 _ = timer.tick() => beat(stream, received, confirmed).await?,
             }
         }
+    }
+
+    /// A second connection to Redis, for looking around.
+    pub(super) async fn open_redis(&mut self) -> Result<redis::Connection, Error> {
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let open = async { Ok(redis::Connection::open(&self.pipeline.config.target).await?) };
+        Session::meanwhile(&mut self.stream, positions, open).await
+    }
+
+    /// The next page of a SCAN over that connection.
+    pub(super) async fn page(
+        &mut self,
+        scan: &mut Scan,
+        redis: &mut redis::Connection,
+    ) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let page = async { Ok(scan.page(redis).await?) };
+        Session::meanwhile(&mut self.stream, positions, page).await
     }
 
     /// Writes everything that is marked and waits for it, through an outage of Redis.

@@ -32,7 +32,7 @@ use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness};
 use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
-use crate::postgres::snapshot::before_page_header;
+use crate::postgres::snapshot::{Visibility, before_page_header};
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
 use crate::row::Change;
@@ -333,6 +333,11 @@ impl Session<'_> {
             following.applier.set(oid, Relation { table: None });
             return Ok(());
         };
+        let again = following.applier.relations.contains_key(&oid);
+        let strange = relation.columns.iter().any(|column| self.types.kind(column.type_oid).is_none());
+        if again || strange {
+            self.wait_until_visible(following.transaction).await?;
+        }
         let types = relation.columns.iter().map(|column| column.type_oid);
         self.types.learn(&mut self.control, types).await?;
         let name = captured.name();
@@ -340,7 +345,6 @@ impl Session<'_> {
         let mut shape = Shape::of_relation(&relation, &self.types, &captured.table);
         let overlap = self.states.get(&name).map(Overlap::of).unwrap_or_default();
         let past = overlap.is_past(commit_lsn);
-        let again = following.applier.relations.contains_key(&oid);
         if past && (again || shape != captured.shape) {
             // Redefined since it was looked at: what the catalog says now is nearer to it.
             if let Some(table) = catalog::table(&mut self.control, oid).await? {
@@ -362,6 +366,21 @@ impl Session<'_> {
         let table = Tracked { name, plan: Rc::new(plan), overlap };
         following.applier.set(oid, Relation { table: Some(table) });
         Ok(())
+    }
+
+    /// The stream can be quicker than the catalog: a transaction is sent when its commit record is on
+    /// disk, and can be seen by others a moment later. Until then the catalog has the old definitions.
+    async fn wait_until_visible(&mut self, transaction: Option<Transaction>) -> Result<(), Error> {
+        let Some(Transaction { xid, .. }) = transaction else { return Ok(()) };
+        loop {
+            let seen = self.control.query_one("SELECT pg_catalog.txid_current_snapshot()").await?;
+            let seen = seen.and_then(|text| text.parse::<Visibility>().ok());
+            if *self.shutdown.borrow() || seen.is_none_or(|seen| seen.saw(xid)) {
+                return Ok(());
+            }
+            self.heartbeat().await?;
+            tokio::time::sleep(LOAD_TICK).await;
+        }
     }
 
     /// The table's definition changed. Columns that no existing row has a value for change nothing;

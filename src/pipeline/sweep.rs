@@ -12,17 +12,16 @@
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::capture::Captured;
 use super::checkpoint::TableState;
-use super::session::{HEARTBEAT, Recovery, Session};
+use super::session::{Recovery, Session};
 use super::truncate::remove;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{self, Connection, identifier};
-use crate::redis;
 use crate::redis::scan::Scan;
 use crate::row::Row;
 use crate::sink::Sink;
@@ -38,12 +37,11 @@ impl Session<'_> {
         (captured, plan): (&Captured, &Plan),
         state: &TableState,
     ) -> Result<Recovery, Error> {
-        let mut redis = redis::Connection::open(&self.pipeline.config.target).await?;
+        let mut redis = self.open_redis().await?;
         let mut patterns = state.stale_keys.clone();
         patterns.extend(plan.key_patterns());
         patterns.dedup();
         let passes = state.rows / KEYS_PER_PASS + 1;
-        let mut told = Instant::now();
         let mut removed = 0;
         for pass in 0..passes {
             let share = |key: &[u8]| {
@@ -55,7 +53,7 @@ impl Session<'_> {
             let rows = Session::meanwhile(&mut self.stream, positions, read).await?;
             for pattern in &patterns {
                 let mut scan = Scan::new(pattern.glob());
-                while let Some(mut keys) = scan.page(&mut redis).await? {
+                while let Some(mut keys) = self.page(&mut scan, &mut redis).await? {
                     keys.retain(|key| {
                         pattern.matches(key) && share(key).is_some_and(|hash| !rows.contains(&hash))
                     });
@@ -66,10 +64,6 @@ impl Session<'_> {
                     self.writer.flush(Duration::ZERO);
                     if self.writer.is_full() && self.drain().await? == Recovery::Stopped {
                         return Ok(Recovery::Stopped);
-                    }
-                    if told.elapsed() >= HEARTBEAT {
-                        told = Instant::now();
-                        self.heartbeat().await?;
                     }
                 }
             }

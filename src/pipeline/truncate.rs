@@ -6,12 +6,9 @@
 //! with the table: what fits in a batch vanishes in the transaction that truncated it, a larger table
 //! in several.
 
-use std::time::Instant;
-
 use super::apply::{Tracked, Transaction};
-use super::session::{HEARTBEAT, Recovery, Session};
+use super::session::{Recovery, Session};
 use crate::error::Error;
-use crate::redis::Connection;
 use crate::redis::resp::Commands;
 use crate::redis::scan::Scan;
 
@@ -34,8 +31,7 @@ impl Session<'_> {
         table: &Tracked,
         transaction: Transaction,
     ) -> Result<Recovery, Error> {
-        let mut redis = Connection::open(&self.pipeline.config.target).await?;
-        let mut told = Instant::now();
+        let mut redis = self.open_redis().await?;
         let mut count = 0;
         for pattern in table.plan.key_patterns() {
             let mut keys: Vec<Vec<u8>> = Vec::new();
@@ -56,11 +52,7 @@ impl Session<'_> {
                         return Ok(Recovery::Stopped);
                     }
                 }
-                if told.elapsed() >= HEARTBEAT {
-                    told = Instant::now();
-                    self.heartbeat().await?;
-                }
-                match scan.page(&mut redis).await? {
+                match self.page(&mut scan, &mut redis).await? {
                     Some(page) => keys = page.into_iter().filter(|key| pattern.matches(key)).collect(),
                     None => break,
                 }
