@@ -54,7 +54,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
     let mut retry: Option<Retry> = None;
     loop {
         let started = Instant::now();
-        let error = match one_session(pipeline, &mut begun).await {
+        let error = match one_session(pipeline, &mut begun, retry.as_ref()).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -68,6 +68,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
                 tracing::warn!("{error}");
                 // Should it go on like this, it must not go on at full speed.
                 sleep(FIRST_PAUSE).await;
+                retry = None;
                 continue;
             }
             Family::Transient => {}
@@ -90,13 +91,16 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
     }
 }
 
-async fn one_session(pipeline: &Pipeline, begun: &mut Begun) -> Result<(), Error> {
+async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Retry>) -> Result<(), Error> {
     let mut shutdown = pipeline.shutdown.clone();
     let begun = tokio::select! {
         begun = Session::begin(pipeline, begun) => begun?,
         _ = shutdown.wait_for(|stop| *stop) => None,
     };
     let Some(mut session) = begun else { return Ok(()) };
+    if let Some(trouble) = trouble {
+        trouble.over();
+    }
     let mut end = session.read_tables().await?;
     if end.is_none() && pipeline.until == Until::SnapshotDone {
         end = Some(End::SnapshotDone);
