@@ -50,6 +50,12 @@ impl<'a> Row<'a> {
         self.cells.len()
     }
 
+    /// Some value was not sent because it did not change.
+    #[inline]
+    pub(crate) fn has_unchanged(&self) -> bool {
+        self.cells.contains(&Cell::UNCHANGED)
+    }
+
     /// The value of column `index`. A column that the message does not have reads as NULL.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Value<'a> {

@@ -93,7 +93,7 @@ async fn verify_table(
                 split_row(line, &mut cells);
                 let change = Change::Whole { new: Row::new(line, &cells) };
                 for sink in &plan.sinks {
-                    let _ = sink.write(&change, &mut workspace, &mut expected);
+                    sink.write(&change, &mut workspace, &mut expected);
                 }
                 source.copy_consume(&frame);
                 report.rows += 1;

@@ -48,6 +48,16 @@ impl<'a> Fields<'a> {
         found.map(|(_, node)| node)
     }
 
+    /// Where a key stands, if it is there.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.entries.iter().find(|(k, _)| k.text == key).map(|(k, _)| k.place)
+    }
+
+    /// A fault of the mapping as a whole.
+    pub(super) fn fault(&self, message: String) -> Fault {
+        Fault::at(self.place, message)
+    }
+
     pub(super) fn need(&self, key: &str) -> Result<&'a Node, Fault> {
         self.get(key).ok_or_else(|| {
             let message = format!("`{key}` is missing in {}", self.what);

@@ -37,6 +37,7 @@ mod postgres_url;
 mod raw;
 mod redis_url;
 mod secret;
+mod structure;
 mod template;
 mod units;
 mod url;
@@ -54,11 +55,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::ConfigError;
 pub use nearest::nearest;
-pub use output::{Columns, Output, OutputKind, TableRule};
+pub use output::{Columns, Output, TableRule};
 pub use pattern::{PatternError, TablePattern};
 pub use postgres_url::{PostgresHost, PostgresUrl, RootCert, SslMode};
 pub use redis_url::{RedisHost, RedisUrl, Topology};
 pub use secret::Secret;
+pub use structure::{Format, Index, IndexType, OutputKind, Structure};
 pub use template::{Part, Template, TemplateError};
 pub use url::UrlError;
 
@@ -80,8 +82,10 @@ pub struct Config {
     /// Where they go.
     pub target: Target,
     /// What becomes of which table, in the order of the file; the first rule that fits counts.
-    /// Empty: every table that can be captured, as a hash.
+    /// Empty: every table that can be captured.
     pub tables: Vec<TableRule>,
+    /// What tables become where `tables` is empty: a hash, or what `--type` says.
+    pub plain: Output,
     /// How the tables are read at first.
     pub snapshot: Snapshot,
 }
@@ -262,6 +266,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
             Some(node) => snapshot(node)?,
             None => Snapshot::default(),
         },
+        plain: Output::hash(),
         name,
     })
 }
@@ -375,14 +380,19 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         None => OutputKind::default(),
         Some(typed) => kind(typed).map_err(|e| about("--type", &e))?,
     };
+    let output = Output::plain(kind).ok_or_else(|| {
+        let message = "sorted_set needs a score, which has no option; write a configuration file";
+        ConfigError::about("--type", message)
+    })?;
     let secret = |password: &Option<SecretString>| match password {
         Some(password) if !password.expose_secret().is_empty() => Secret::Value(password.clone()),
         _ => Secret::None,
     };
+    let rule = output.clone();
     let tables = arguments.tables.iter().map(|typed| {
         Ok(TableRule {
             pattern: TablePattern::parse(typed).map_err(|e| about("--tables", &e))?,
-            outputs: vec![Output::plain(kind)],
+            outputs: vec![rule.clone()],
             line: 0,
         })
     });
@@ -398,14 +408,15 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         target: Target { password: secret(&target.password), url: target, batch: Batch::default() },
         tables: tables.collect::<Result<_, _>>()?,
         snapshot: Snapshot::default(),
+        plain: output,
         name,
     })
 }
 
 fn kind(typed: &str) -> Result<OutputKind, String> {
-    let found = output::KINDS.iter().find(|(word, _)| *word == typed);
+    let found = structure::KINDS.iter().find(|(word, _)| *word == typed);
     found.map(|(_, kind)| *kind).ok_or_else(|| {
-        let advice = nearest::advice(typed, "known types", &output::kind_names());
+        let advice = nearest::advice(typed, "known types", &structure::kind_names());
         format!("the type is not known; {advice}")
     })
 }

@@ -9,6 +9,7 @@ use super::fields::Fields;
 use super::nearest::is_name;
 use super::pattern::TablePattern;
 use super::raw::{Node, Value};
+use super::structure::{KINDS, OutputKind, Structure, all_options, kind_names};
 use super::template::Template;
 
 /// What the tables that fit a pattern become. Of several rules that fit, the first counts.
@@ -26,9 +27,9 @@ pub struct TableRule {
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The data structure.
-    pub kind: OutputKind,
-    /// The key; `None` is the default of the kind, for hashes `{table}:{pk}`.
-    pub key: Option<Template>,
+    pub structure: Structure,
+    /// The key; where none is configured the default of the kind, for hashes `{table}:{pk}`.
+    pub key: Template,
     /// The columns that are written, and under which names.
     pub columns: Columns,
     /// How long the key lives after each write; whole seconds, at least one. `None`: for ever.
@@ -38,22 +39,6 @@ pub struct Output {
     /// Where the output stands in the configuration file, from 1; 0 if it came from the command
     /// line.
     pub line: u32,
-}
-
-/// A Redis data structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum OutputKind {
-    /// A hash for each row.
-    #[default]
-    Hash,
-}
-
-/// Every kind under its name in the configuration.
-pub(super) const KINDS: &[(&str, OutputKind)] = &[("hash", OutputKind::Hash)];
-
-/// The names of all kinds.
-pub(super) fn kind_names() -> Vec<&'static str> {
-    KINDS.iter().map(|(name, _)| *name).collect()
 }
 
 /// A choice of columns.
@@ -69,22 +54,28 @@ pub enum Columns {
 }
 
 impl Output {
-    /// The output of a kind with nothing else configured.
-    pub fn plain(kind: OutputKind) -> Output {
+    /// A hash with nothing else configured.
+    pub fn hash() -> Output {
+        Output::of(Structure::Hash { index: None })
+    }
+
+    /// The output of a kind with nothing else configured; `None` where something must be.
+    pub fn plain(kind: OutputKind) -> Option<Output> {
+        Structure::plain(kind).map(Output::of)
+    }
+
+    fn of(structure: Structure) -> Output {
+        let kind = structure.kind();
         Output {
-            kind,
-            key: None,
+            structure,
+            key: kind.default_key(),
             columns: Columns::default(),
             ttl: None,
-            values: ValueOptions::default(),
+            values: ValueOptions { nulls: kind.default_nulls(), ..ValueOptions::default() },
             line: 0,
         }
     }
 }
-
-/// Keys that every output has.
-const COMMON: &[&str] =
-    &["type", "key", "columns", "exclude", "ttl", "timestamps", "binary", "decimals", "nulls"];
 
 /// A hundred years; Redis refuses what its clock cannot hold.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -158,18 +149,15 @@ fn output(node: &Node, table: &str) -> Result<Output, Fault> {
     let fields = Fields::open(node, &what)?;
     let Some(kind) = fields.get("type") else {
         // A misspelled `type` explains more than a missing one.
-        fields.only(COMMON)?;
+        fields.only(&all_options())?;
         return Err(
             node.fault(format!("`type` is missing in {what}; known types: {}", kind_names().join(", ")))
         );
     };
     let kind = kind.choice(&format!("the type of {what}"), KINDS)?;
-    let known = match kind {
-        OutputKind::Hash => COMMON,
-    };
-    let fields = fields.only(known)?;
+    let fields = kind.only_own(fields, &what)?;
     let named = |key: &str| format!("{key} in {what}");
-    let mut values = ValueOptions::default();
+    let mut values = ValueOptions { nulls: kind.default_nulls(), ..ValueOptions::default() };
     if let Some(node) = fields.get("timestamps") {
         values.timestamps = node.choice(&named("timestamps"), TIMESTAMPS)?;
     }
@@ -191,8 +179,11 @@ fn output(node: &Node, table: &str) -> Result<Output, Fault> {
         (None, None) => Columns::All,
     };
     Ok(Output {
-        kind,
-        key: fields.get("key").map(|n| key(n, &what)).transpose()?,
+        structure: Structure::read(kind, &fields, &what)?,
+        key: match fields.get("key") {
+            Some(node) => key(node, kind, &what)?,
+            None => kind.default_key(),
+        },
         columns,
         ttl: fields.get("ttl").map(|node| ttl(node, &named("ttl"))).transpose()?,
         values,
@@ -200,16 +191,19 @@ fn output(node: &Node, table: &str) -> Result<Output, Fault> {
     })
 }
 
-fn key(node: &Node, what: &str) -> Result<Template, Fault> {
-    let named = format!("key in {what}");
-    let template =
-        Template::parse(node.text(&named)?).map_err(|error| node.fault(format!("{named}: {error}")))?;
-    if !template.varies_by_row() {
+fn key(node: &Node, kind: OutputKind, what: &str) -> Result<Template, Fault> {
+    let template = template(node, "key", what)?;
+    if kind.has_row_keys() && !template.varies_by_row() {
         return Err(node.fault(format!(
-            "{named} is the same for every row; add a column, such as `{{id}}`, or `{{pk}}`"
+            "key in {what} is the same for every row; add a column, such as `{{id}}`, or `{{pk}}`"
         )));
     }
     Ok(template)
+}
+
+pub(super) fn template(node: &Node, option: &str, what: &str) -> Result<Template, Fault> {
+    let named = format!("{option} in {what}");
+    Template::parse(node.text(&named)?).map_err(|error| node.fault(format!("{named}: {error}")))
 }
 
 fn ttl(node: &Node, what: &str) -> Result<Duration, Fault> {

@@ -77,6 +77,32 @@ impl Template {
         Ok(Template { text: text.to_owned(), parts })
     }
 
+    /// `{table}:{pk}`
+    pub(super) fn row_key() -> Template {
+        Template {
+            text: "{table}:{pk}".to_owned(),
+            parts: vec![Part::Table, Part::Text(":".to_owned()), Part::PrimaryKey],
+        }
+    }
+
+    /// `{table}`
+    pub(super) fn table() -> Template {
+        Template { text: "{table}".to_owned(), parts: vec![Part::Table] }
+    }
+
+    /// `{table}:events`
+    pub(super) fn table_events() -> Template {
+        Template {
+            text: "{table}:events".to_owned(),
+            parts: vec![Part::Table, Part::Text(":events".to_owned())],
+        }
+    }
+
+    /// `{pk}`
+    pub(super) fn primary_key() -> Template {
+        Template { text: "{pk}".to_owned(), parts: vec![Part::PrimaryKey] }
+    }
+
     /// The pieces in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -178,6 +204,15 @@ mod tests {
             let error = Template::parse(typed).unwrap_err();
             assert_eq!(error.to_string(), message, "{typed}");
             assert_eq!(error.offset, offset, "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_what_is_parsed() {
+        for template in
+            [Template::row_key(), Template::table(), Template::table_events(), Template::primary_key()]
+        {
+            assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
         }
     }
 

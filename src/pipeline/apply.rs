@@ -9,7 +9,7 @@ use crate::lsn::Lsn;
 use crate::plan::Plan;
 use crate::postgres::snapshot::Visibility;
 use crate::row::Change;
-use crate::sink::{NeedsRow, Workspace};
+use crate::sink::{Needs, Workspace};
 
 /// What the stream says of one relation, by its OID.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(super) struct Transaction {
 }
 
 /// Relations by OID, and buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Applier {
     pub(super) relations: HashMap<u32, Relation>,
     pub(super) workspace: Workspace,
@@ -88,13 +88,17 @@ pub(super) struct Applier {
 /// Why a change was not applied.
 #[derive(Debug)]
 pub(super) enum Unapplied {
-    /// The row has to be read again by its key.
-    NeedsRow(Tracked),
+    /// The change alone does not tell what to write.
+    Needs(Tracked, Needs),
     /// A change of a relation that the stream has not described.
     UnknownRelation,
 }
 
 impl Applier {
+    pub(super) fn new(workspace: Workspace) -> Applier {
+        Applier { relations: HashMap::new(), workspace, last: None }
+    }
+
     pub(super) fn set(&mut self, oid: u32, relation: Relation) {
         self.last = None;
         self.relations.insert(oid, relation);
@@ -153,13 +157,15 @@ impl Applier {
         let Some(table) = self.table(oid, transaction)? else { return Ok(()) };
         let (plan, converging) = (Rc::clone(&table.plan), table.overlap.converging(transaction));
         self.workspace.converging = converging;
+        self.workspace.event.ordinal = transaction.ordinal;
+        if let Some(needs) = plan.needs(change, &mut self.workspace) {
+            return match self.last.clone() {
+                Some((_, table)) => Err(Unapplied::Needs(table, needs)),
+                None => Err(Unapplied::UnknownRelation),
+            };
+        }
         for sink in &plan.sinks {
-            if sink.write(change, &mut self.workspace, writer.commands()) == Err(NeedsRow) {
-                return match self.last.clone() {
-                    Some((_, table)) => Err(Unapplied::NeedsRow(table)),
-                    None => Err(Unapplied::UnknownRelation),
-                };
-            }
+            sink.write(change, &mut self.workspace, writer.commands());
         }
         writer.count_change();
         Ok(())

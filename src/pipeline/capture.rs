@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Config, Output, OutputKind, nearest};
+use super::territory::Territories;
+use crate::config::{Config, Output, nearest};
 use crate::error::Error;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
@@ -75,9 +76,10 @@ pub(crate) async fn capture(
     }
     publish(connection, config, &mut captured, &by_name, publishing).await?;
     // A publication with a list of columns sends less than the table has.
+    let mut territories = Territories::default();
     for one in captured.values_mut() {
         one.shape = Shape::of_table(&one.table, types);
-        one.plan(file)?;
+        territories.claim(one, &one.plan(file)?, file)?;
     }
     if captured.is_empty() {
         return Err(Error::Setting(format!(
@@ -129,7 +131,7 @@ fn choose(config: &Config, tables: BTreeMap<u32, Table>) -> Vec<Wanted> {
         }
         if config.tables.is_empty() {
             if table.has_usable_identity() {
-                let outputs = vec![Output::plain(OutputKind::Hash)];
+                let outputs = vec![config.plain.clone()];
                 wanted.push(Wanted { table, outputs, named: false });
             } else {
                 left_out(&table);

@@ -10,7 +10,9 @@
 //! | `epoch` | of the writer |
 //! | `updated` | ms since 1970 |
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
-//! //! | `snapshot` | `running` or `done` |
+//! | `snapshot` | `running` or `done` |
+//! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
+//! | `index:idx:table` | the definition of a search index, as a JSON list of arguments; empty when it was dropped |
 //! | `table:schema.table` | [`TableState`] |
 
 use std::collections::BTreeMap;
@@ -82,6 +84,13 @@ pub(crate) struct TableState {
     /// Keys that look so are removed, where no row has them, when the table has been read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stale_keys: Vec<KeyPattern>,
+    /// Streams that have got the rows of a snapshot: reading the table again is no event for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) announced: Vec<String>,
+    /// The stream could not bring the rows to their present definition while they overlapped: the table
+    /// is read again when they don't any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) again: bool,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -100,6 +109,7 @@ impl TableState {
         self.retired.sort();
         self.retired.dedup();
         self.complete = false;
+        self.again = false;
         self.base = None;
         self.bounds.clear();
         self.done.clear();
@@ -108,9 +118,11 @@ impl TableState {
 }
 
 impl TableState {
-    /// Everything is read and removed: what was only needed for that is forgotten.
-    pub(crate) fn completed(&mut self) {
+    /// Everything is read and removed: what was only needed for that is forgotten. `streams` have got
+    /// the rows.
+    pub(crate) fn completed(&mut self, streams: &[String]) {
         self.complete = true;
+        self.announced = streams.to_vec();
         self.bounds.clear();
         self.done.clear();
         self.retired.clear();
@@ -135,6 +147,10 @@ pub(crate) struct Checkpoint {
     /// ms since 1970.
     pub(crate) updated: u64,
     pub(crate) tables: BTreeMap<String, TableState>,
+    /// LSN and ordinal of the last entry that was written for a row of a snapshot.
+    pub(crate) events: (u64, u64),
+    /// Search indexes by name, and how they were made.
+    pub(crate) indexes: BTreeMap<String, String>,
 }
 
 /// The names of what belongs to one pipeline in Redis.
@@ -143,6 +159,8 @@ pub(crate) struct Keys {
     pub(crate) checkpoint: String,
     pub(crate) epoch: String,
     pub(crate) dead_letters: String,
+    /// The stream of logical messages.
+    pub(crate) messages: String,
     /// What `reset` leaves behind: the tables of the former checkpoint, whose keys are still there.
     pub(crate) former: String,
 }
@@ -154,12 +172,14 @@ impl Keys {
             checkpoint: key("checkpoint"),
             epoch: key("epoch"),
             dead_letters: key("dlq"),
+            messages: key("messages"),
             former: key("former"),
         }
     }
 }
 
 const TABLE: &str = "table:";
+const INDEX: &str = "index:";
 
 /// Reads the checkpoint; `None` when there is none.
 pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
@@ -203,6 +223,8 @@ pub(crate) async fn reset(redis: &mut Connection, keys: &Keys) -> Result<(), Err
     let mut extra = Extra::default();
     for (name, state) in &mut tables {
         state.read_again(true);
+        // Beginning anew is an event.
+        state.announced.clear();
         extra.table(name, state);
     }
     let mut commands = Commands::default();
@@ -237,6 +259,12 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
         tables: tables_of(fields)?,
+        events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),
+        indexes: fields
+            .iter()
+            .filter(|(_, definition)| !definition.is_empty())
+            .filter_map(|(name, definition)| Some((name.strip_prefix(INDEX)?.to_owned(), definition.clone())))
+            .collect(),
     })
 }
 
@@ -244,6 +272,12 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
 pub(crate) async fn read_batch(redis: &mut Connection, keys: &Keys) -> Result<u64, Error> {
     let reply = redis.call(&[b"HGET", keys.checkpoint.as_bytes(), b"batch"]).await?;
     Ok(reply.text().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// The ID of a stream's entry.
+fn parse_id(id: &str) -> Option<(u64, u64)> {
+    let (lsn, ordinal) = id.split_once('-')?;
+    Some((lsn.parse().ok()?, ordinal.parse().ok()?))
 }
 
 /// Fields that are written with a batch beside the position.
@@ -254,13 +288,20 @@ impl Extra {
     pub(crate) fn table(&mut self, name: &str, state: &TableState) {
         // A struct of strings and numbers always has a JSON form.
         let value = serde_json::to_string(state).unwrap_or_default();
-        let name = format!("{TABLE}{name}");
-        self.0.retain(|(field, _)| *field != name);
-        self.0.push((name, value));
+        self.field(&format!("{TABLE}{name}"), value);
     }
 
     pub(crate) fn field(&mut self, name: &str, value: impl Into<String>) {
+        self.0.retain(|(field, _)| field != name);
         self.0.push((name.to_owned(), value.into()));
+    }
+
+    pub(crate) fn index(&mut self, name: &str, definition: &str) {
+        self.field(&format!("{INDEX}{name}"), definition);
+    }
+
+    pub(crate) fn events(&mut self, (lsn, ordinal): (u64, u64)) {
+        self.field("events", format!("{lsn}-{ordinal}"));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -14,7 +14,10 @@
 mod apply;
 mod capture;
 pub(crate) mod checkpoint;
+mod incomplete;
+mod indexes;
 pub(crate) mod lag;
+mod messages;
 pub(crate) mod progress;
 mod reread;
 mod retain;
@@ -23,6 +26,7 @@ mod snapshot;
 mod stream;
 pub(crate) mod supervise;
 mod sweep;
+mod territory;
 mod truncate;
 mod writer;
 

@@ -1,11 +1,19 @@
-//! Reads one row again by its key, for a change that does not tell the whole row.
+//! Reads rows again by their keys, for changes that do not tell the whole row.
 //!
-//! The row is read as it is now, which can be later than the change. That is as good: the stream
-//! brings what happened in between, and leaves alone only what it did not touch.
+//! ```text
+//!   a change with values that were not sent ─┐
+//!   more such changes in the receive buffer ─┴─> one COPY … WHERE key IN (…) ─> rows, kept until used
+//! ```
+//!
+//! A row is read as it is now, which can be later than the change. That is as good: the stream brings
+//! what happened in between. Rows that are read ahead belong to changes that had been received before
+//! they were read, so they are no older than those changes either.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 
 use crate::plan::Plan;
+use crate::plan::shape::Shape;
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Error, identifier, literal};
 use crate::row::{Cell, Row, Value};
@@ -22,57 +30,137 @@ impl OwnedRow {
     pub(super) fn of(row: &Row<'_>) -> OwnedRow {
         let mut owned = OwnedRow::default();
         for index in 0..row.len() {
-            let cell = match row.get(index) {
-                Value::Null => Cell::NULL,
-                Value::Unchanged => Cell::UNCHANGED,
-                Value::Text(text) => {
-                    let start = owned.data.len();
-                    owned.data.extend_from_slice(text);
-                    Cell::text(start, text.len())
-                }
-            };
-            owned.cells.push(cell);
+            owned.push(row.get(index));
         }
         owned
+    }
+
+    /// The row, with the values that it lacks taken from another.
+    pub(super) fn completed(row: &Row<'_>, other: &Row<'_>) -> OwnedRow {
+        let mut owned = OwnedRow::default();
+        for index in 0..row.len() {
+            owned.push(match row.get(index) {
+                Value::Unchanged => other.get(index),
+                value => value,
+            });
+        }
+        owned
+    }
+
+    fn push(&mut self, value: Value<'_>) {
+        self.cells.push(match value {
+            Value::Null => Cell::NULL,
+            Value::Unchanged => Cell::UNCHANGED,
+            Value::Text(text) => {
+                let start = self.data.len();
+                self.data.extend_from_slice(text);
+                Cell::text(start, text.len())
+            }
+        });
     }
 
     pub(super) fn row(&self) -> Row<'_> {
         Row::new(&self.data, &self.cells)
     }
+
+    fn len(&self) -> usize {
+        self.data.len() + self.cells.len() * size_of::<Cell>()
+    }
 }
 
-/// The row whose key `row` has; `None` when there is none now, or when the key can't be told.
-pub(super) async fn read_again(
-    connection: &mut Connection,
-    plan: &Plan,
-    row: &Row<'_>,
-) -> Result<Option<OwnedRow>, Error> {
-    let shape = &plan.shape;
-    let mut conditions = Vec::new();
-    for &index in &shape.key {
-        let (Value::Text(text), Some(column)) = (row.get(index), shape.columns.get(index)) else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(text);
-        conditions.push(format!("{} = {}", identifier(&column.name), literal(&text)));
+/// The values of a row's key, one after the other.
+pub(super) type Key = Vec<Vec<u8>>;
+
+/// The row's key; `None` where a value of it was not sent or is NULL.
+pub(super) fn key(shape: &Shape, row: &Row<'_>) -> Option<Key> {
+    if shape.key.is_empty() {
+        return None;
     }
+    let value = |&index: &usize| match row.get(index) {
+        Value::Text(text) => Some(text.to_vec()),
+        Value::Null | Value::Unchanged => None,
+    };
+    shape.key.iter().map(value).collect()
+}
+
+/// Rows that were read ahead, by relation and key; `None`: there was no such row.
+#[derive(Debug, Default)]
+pub(super) struct ReadAhead {
+    rows: HashMap<(u32, Key), Option<OwnedRow>>,
+}
+
+/// Keys that are read at once.
+pub(super) const MOST_KEYS: usize = 200;
+
+/// Bytes of rows that are kept; those beyond are read when their change comes.
+const MOST_BYTES: usize = 8 << 20;
+
+impl ReadAhead {
+    /// The row with this key, if it was read; it is given once.
+    pub(super) fn take(&mut self, relation: u32, key: &Key) -> Option<Option<OwnedRow>> {
+        self.rows.remove(&(relation, key.clone()))
+    }
+
+    /// Keeps what was read. What was there and not used was read for changes that were skipped.
+    pub(super) fn fill(&mut self, relation: u32, keys: &[Key], mut rows: Rows) {
+        self.rows.clear();
+        for key in keys {
+            match rows.found.remove(key) {
+                // It may exist, and did not fit.
+                None if rows.left_out => {}
+                row => drop(self.rows.insert((relation, key.clone()), row)),
+            }
+        }
+    }
+}
+
+/// What a reading found.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) found: HashMap<Key, OwnedRow>,
+    /// Not all that was found is here.
+    left_out: bool,
+}
+
+/// The rows that have one of these keys now.
+pub(super) async fn read(connection: &mut Connection, plan: &Plan, keys: &[Key]) -> Result<Rows, Error> {
+    let shape = &plan.shape;
+    let mut rows = Rows::default();
+    if keys.is_empty() {
+        return Ok(rows);
+    }
+    let names: Vec<String> =
+        shape.key.iter().filter_map(|&i| Some(identifier(&shape.columns.get(i)?.name))).collect();
+    let tuple = |key: &Key| {
+        let values: Vec<String> = key.iter().map(|v| literal(&String::from_utf8_lossy(v))).collect();
+        format!("({})", values.join(", "))
+    };
+    let tuples: Vec<String> = keys.iter().map(tuple).collect();
     let sql = format!(
-        "COPY (SELECT {} FROM {} WHERE {}) TO STDOUT",
+        "COPY (SELECT {} FROM {} WHERE ({}) IN ({})) TO STDOUT",
         shape.sql_columns(),
         shape.sql_name(),
-        conditions.join(" AND ")
+        names.join(", "),
+        tuples.join(", ")
     );
     connection.start_copy(&sql).await?;
-    let mut found = None;
+    let mut bytes = 0;
     loop {
         match connection.copy_event()? {
             CopyEvent::Row(frame) => {
                 let mut owned = OwnedRow { data: connection.copy_row(&frame).to_vec(), cells: Vec::new() };
                 split_row(&mut owned.data, &mut owned.cells);
                 connection.copy_consume(&frame);
-                found = Some(owned);
+                bytes += owned.len();
+                // The first key is the one that is needed now; of the others, what memory allows.
+                match key(shape, &owned.row()) {
+                    Some(key) if bytes <= MOST_BYTES || keys.first() == Some(&key) => {
+                        rows.found.insert(key, owned);
+                    }
+                    _ => rows.left_out = true,
+                }
             }
-            CopyEvent::Done => return Ok(found),
+            CopyEvent::Done => return Ok(rows),
             CopyEvent::Incomplete(wanted) => {
                 poll_fn(|cx| connection.poll_more(cx, wanted)).await?;
             }

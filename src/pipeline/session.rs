@@ -17,6 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::capture::{Captured, Publishing, capture};
 use super::checkpoint::{self, Checkpoint, Keys, Origin, Position, TableState};
+use super::indexes;
 use super::progress::{Phase, Progress};
 use super::retain::Retention;
 use super::supervise::{Begun, Pipeline};
@@ -46,6 +47,9 @@ pub(super) struct Session<'a> {
     pub(super) types: Types,
     pub(super) captured: BTreeMap<u32, Captured>,
     pub(super) states: BTreeMap<String, TableState>,
+    /// See [`Checkpoint`].
+    pub(super) events: (u64, u64),
+    pub(super) indexes: BTreeMap<String, String>,
     pub(super) stream: Stream,
     pub(super) writer: Writer,
     pub(super) retention: Retention,
@@ -85,12 +89,13 @@ impl<'a> Session<'a> {
         // mistake of the configuration.
         let strictness = if begun.connected { Strictness::Streaming } else { Strictness::Start };
         begun.connected = true;
-        check_version(&mut control).await?;
+        let version = check_version(&mut control).await?;
         check_wal_level(&mut control).await?;
         let mut types = Types::default();
         let captured =
             capture(&mut control, &mut types, (config, &pipeline.file), (Publishing::Allowed, strictness))
                 .await?;
+        indexes::require_modules(&mut redis, captured.values().flat_map(|one| &one.outputs)).await?;
         let keys = Keys::new(&config.name);
         let mut waiting = false;
         let (stream, slot, origin) = loop {
@@ -108,7 +113,7 @@ impl<'a> Session<'a> {
                 // Our own, of a connection that broke without PostgreSQL noticing.
                 slot::terminate(&mut control, begun.walsender.take().unwrap_or_default()).await?;
             }
-            match start_stream(pipeline, from).await {
+            match start_stream(pipeline, from, version).await {
                 Ok((stream, origin)) => {
                     begun.walsender = Some(stream.backend_pid());
                     break (stream, slot, origin);
@@ -161,19 +166,23 @@ impl<'a> Session<'a> {
             extra.field("timeline", &origin.timeline);
             extra.field("slot", &origin.slot);
         }
-        Ok(Some(Session {
+        let mut session = Session {
             pipeline,
             control,
             types,
             captured,
             states: checkpoint.tables,
+            events: checkpoint.events,
+            indexes: checkpoint.indexes,
             stream,
             writer,
             retention,
             start: checkpoint.position,
             shutdown,
             progress,
-        }))
+        };
+        session.make_indexes().await?;
+        Ok(Some(session))
     }
 
     pub(super) fn heartbeat_timer() -> Interval {
@@ -318,7 +327,7 @@ async fn check_taken_over(redis: &mut redis::Connection, keys: &Keys, begun: &Be
     }
 }
 
-async fn check_version(control: &mut Connection) -> Result<(), Error> {
+async fn check_version(control: &mut Connection) -> Result<u32, Error> {
     let version = control.server_version().await?;
     if version < 120_000 {
         return Err(Error::Setting(format!(
@@ -327,7 +336,7 @@ async fn check_version(control: &mut Connection) -> Result<(), Error> {
             version / 100 % 100
         )));
     }
-    Ok(())
+    Ok(version)
 }
 
 async fn check_wal_level(control: &mut Connection) -> Result<(), Error> {
@@ -392,14 +401,16 @@ fn check_slot(
     Ok(())
 }
 
-async fn start_stream(pipeline: &Pipeline, from: Lsn) -> Result<(Stream, Origin), Error> {
+async fn start_stream(pipeline: &Pipeline, from: Lsn, version: u32) -> Result<(Stream, Origin), Error> {
     let source = &pipeline.config.source;
     let mut connection = Connection::open(source, Purpose::Replication).await?;
     let identity = connection.query("IDENTIFY_SYSTEM").await?.into_iter().next().unwrap_or_default();
     let column = |index: usize| identity.get(index).cloned().flatten().unwrap_or_default();
     let origin = Origin { system_id: column(0), timeline: column(1), slot: source.slot.clone() };
     let publication = crate::postgres::literal(&crate::postgres::identifier(&source.publication));
-    let options = format!("proto_version '1', publication_names {publication}");
+    // Logical messages came with PostgreSQL 14.
+    let messages = if version >= 140_000 { ", messages 'true'" } else { "" };
+    let options = format!("proto_version '1', publication_names {publication}{messages}");
     match Stream::start(connection, &source.slot, from, &options).await {
         Ok(stream) => Ok((stream, origin)),
         Err((connection, error)) => {

@@ -28,9 +28,10 @@ use super::session::{End, Recovery, Session, only_grew};
 use super::writer::Writer;
 use crate::config::Config;
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{Plan, stream_names};
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::snapshot::{self, Snapshot};
+use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose, identifier, literal};
 use crate::row::{Cell, Change, Row};
 use crate::sink::Workspace;
@@ -42,6 +43,8 @@ struct Reading {
     captured: Captured,
     plan: Plan,
     state: TableState,
+    /// All streams among its outputs.
+    streams: Vec<String>,
     progress: Arc<TableProgress>,
 }
 
@@ -84,7 +87,7 @@ enum Event {
 impl Session<'_> {
     /// Reads every captured table that is not in Redis yet, or not as it should be.
     pub(super) async fn read_tables(&mut self) -> Result<Option<End>, Error> {
-        self.compare_states();
+        self.compare_states()?;
         let mut tables = self.incomplete()?;
         if tables.is_empty() {
             return Ok(None);
@@ -103,11 +106,18 @@ impl Session<'_> {
             if resumed { "snapshot goes on" } else { "snapshot begins" }
         );
         self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
-        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace: Workspace::default() };
+        let mut workspace = Workspace::new(&self.pipeline.config);
+        // Directly before the position at which the stream begins, and after what was written there.
+        workspace.event.begin_snapshot(self.start.lsn, 0, postgres_now());
+        if workspace.event.lsn().0 == self.events.0 {
+            workspace.event.ordinal = self.events.1;
+        }
+        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace };
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
             return Ok(Some(end));
         }
-        let Reader { tables, mut workers, .. } = reader;
+        let Reader { tables, mut workers, workspace, .. } = reader;
+        self.events = (workspace.event.lsn().0, workspace.event.ordinal);
         for mut table in tables {
             if !table.state.complete
                 && let Some(worker) = workers.last_mut()
@@ -116,7 +126,7 @@ impl Session<'_> {
                 if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
                     return Ok(Some(End::Stopped));
                 }
-                table.state.completed();
+                table.state.completed(&table.streams);
                 self.writer.extra().table(&table.name, &table.state);
             }
             self.states.insert(table.name, table.state);
@@ -135,7 +145,7 @@ impl Session<'_> {
     }
 
     /// Finds the tables whose rows in Redis were written as something else than they would be now.
-    fn compare_states(&mut self) {
+    fn compare_states(&mut self) -> Result<(), Error> {
         for captured in self.captured.values() {
             let name = captured.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
@@ -150,13 +160,14 @@ impl Session<'_> {
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
                 tracing::info!(table = name, "it was made anew, or its key changed: it is read again");
                 state.read_again(true);
-            } else if state.columns == shape.record() {
+            } else if state.columns == shape.record() && !state.again {
                 continue;
             } else if state.complete && only_grew(state, captured) {
                 state.columns = shape.record();
             } else {
                 tracing::info!(table = name, "its definition changed: it is read again");
-                state.read_again(false);
+                let moved = captured.plan(&self.pipeline.file)?.has_moved_rows(&state.columns);
+                state.read_again(moved);
             }
             self.writer.extra().table(&name, state);
         }
@@ -169,6 +180,7 @@ impl Session<'_> {
                 self.writer.extra().table(name, state);
             }
         }
+        Ok(())
     }
 
     fn incomplete(&self) -> Result<Vec<Reading>, Error> {
@@ -181,6 +193,7 @@ impl Session<'_> {
             }
             let mut plan = captured.plan(&self.pipeline.file)?;
             plan.retire(&state.retired);
+            plan.without_streams(&state.announced);
             let progress = TableProgress {
                 name: name.clone(),
                 expected: captured.table.estimated_rows,
@@ -192,6 +205,7 @@ impl Session<'_> {
                 captured: captured.clone(),
                 plan,
                 state,
+                streams: stream_names(&captured.outputs),
                 progress: Arc::new(progress),
             });
         }
@@ -356,6 +370,8 @@ impl Reader {
         let Some(range) = worker.reading else { return Poll::Pending };
         let Some(table) = self.tables.get_mut(range.table) else { return Poll::Pending };
         let before = worker.rows;
+        let events = self.workspace.event.ordinal;
+        let has_streams = table.plan.has_streams();
         let result = loop {
             if writer.is_full() {
                 worker.heard = Instant::now();
@@ -367,9 +383,9 @@ impl Reader {
                     let line = worker.connection.copy_row(&frame);
                     split_row(line, &mut self.cells);
                     let change = Change::Whole { new: Row::new(line, &self.cells) };
+                    self.workspace.event.ordinal += u64::from(has_streams);
                     for sink in &table.plan.sinks {
-                        // A row that was read whole never needs to be read again.
-                        let _ = sink.write(&change, &mut self.workspace, writer.commands());
+                        sink.write(&change, &mut self.workspace, writer.commands());
                     }
                     writer.count_change();
                     worker.rows += 1;
@@ -386,6 +402,10 @@ impl Reader {
                 },
             }
         };
+        let event = &self.workspace.event;
+        if event.ordinal > events {
+            writer.extra().events((event.lsn().0, event.ordinal));
+        }
         table.progress.rows.fetch_add(worker.rows - before, Relaxed);
         if matches!(result, Poll::Ready(Ok(true))) {
             worker.reading = None;
@@ -393,7 +413,7 @@ impl Reader {
             table.state.done.push(range.number);
             if table.state.done.len() > table.state.bounds.len() {
                 if table.state.stale_keys.is_empty() {
-                    table.state.completed();
+                    table.state.completed(&table.streams);
                 }
                 table.progress.done.store(true, Relaxed);
             }

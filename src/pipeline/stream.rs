@@ -23,8 +23,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::apply::{Applier, Overlap, Relation, Tracked, Transaction, Unapplied};
 use super::checkpoint::{Position, Split};
+use super::incomplete::Incomplete;
+use super::messages::LogicalMessage;
 use super::progress::Phase;
-use super::reread::{self, OwnedRow};
+use super::reread::ReadAhead;
 use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
 use super::supervise::Until;
 use crate::error::Error;
@@ -35,8 +37,7 @@ use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
 use crate::postgres::snapshot::{Visibility, before_page_header};
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
-use crate::row::Change;
-use crate::sink::Again;
+use crate::sink::Workspace;
 
 /// While there is load, the socket is looked at this often for what the low-water mark holds back.
 const LOAD_TICK: Duration = Duration::from_millis(1);
@@ -46,14 +47,10 @@ const LOAD_TICK: Duration = Duration::from_millis(1);
 enum Step {
     Applied,
     /// Everything received has been applied; the next message has at least this length.
-    Incomplete(usize),
+    Starved(usize),
     Describe(pgoutput::Relation),
     /// A change that does not tell the whole row.
-    ReadAgain {
-        table: Tracked,
-        old: Option<OwnedRow>,
-        new: Option<OwnedRow>,
-    },
+    Incomplete(Box<Incomplete>),
     Truncate(Vec<u32>),
 }
 
@@ -66,11 +63,12 @@ enum Woken {
     Heartbeat,
 }
 
-#[derive(Debug, Default)]
-struct Following {
+#[derive(Debug)]
+pub(super) struct Following {
     decoder: Decoder,
-    applier: Applier,
-    transaction: Option<Transaction>,
+    pub(super) applier: Applier,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) ahead: ReadAhead,
 }
 
 impl Session<'_> {
@@ -82,8 +80,14 @@ impl Session<'_> {
             _ => None,
         };
         tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
-        let mut following = Following::default();
-        following.applier.workspace.came_to = Some(HashSet::new());
+        let mut workspace = Workspace::new(&self.pipeline.config);
+        workspace.came_to = Some(HashSet::new());
+        let mut following = Following {
+            decoder: Decoder::default(),
+            applier: Applier::new(workspace),
+            transaction: None,
+            ahead: ReadAhead::default(),
+        };
         let mut heartbeat = Session::heartbeat_timer();
         let mut load = interval(LOAD_TICK);
         load.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,13 +130,14 @@ impl Session<'_> {
                     self.heartbeat().await?;
                     self.check_stream(reading).await?;
                     following.applier.forget_overlaps(self.writer.accepted().lsn);
+                    self.begin_again(&following).await?;
                 }
             }
         }
     }
 
     /// Everything committed so far lies before this position.
-    async fn end_of_log(&mut self) -> Result<Lsn, Error> {
+    pub(super) async fn end_of_log(&mut self) -> Result<Lsn, Error> {
         let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
         let end = self.control.query_one(sql).await?;
         let end = end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default();
@@ -189,9 +194,9 @@ impl Session<'_> {
             }
             match self.step(following)? {
                 Step::Applied => {}
-                Step::Incomplete(wanted) => return Ok(Some(wanted)),
+                Step::Starved(wanted) => return Ok(Some(wanted)),
                 Step::Describe(relation) => self.describe(following, relation).await?,
-                Step::ReadAgain { table, old, new } => self.read_again(following, &table, old, new).await?,
+                Step::Incomplete(incomplete) => self.complete(following, *incomplete).await?,
                 Step::Truncate(relations) => self.truncate(following, &relations).await?,
             }
         }
@@ -199,7 +204,7 @@ impl Session<'_> {
 
     /// The position `lsn` between transactions. The one that an earlier session left split may still be
     /// to come; it stays remembered.
-    fn position(&self, lsn: Lsn) -> Position {
+    pub(super) fn position(&self, lsn: Lsn) -> Position {
         Position { lsn, split: self.start.split.filter(|split| split.commit_lsn >= lsn) }
     }
 
@@ -230,7 +235,7 @@ impl Session<'_> {
         let event = self.stream.event().map_err(|error| self.explain(error))?;
         let payload = match event {
             Event::Data(payload) => payload,
-            Event::Incomplete(wanted) => return Ok(Step::Incomplete(wanted)),
+            Event::Incomplete(wanted) => return Ok(Step::Starved(wanted)),
             Event::Keepalive { end } => {
                 self.progress.heard_of(end);
                 // Inside a transaction it says nothing about that transaction.
@@ -241,7 +246,7 @@ impl Session<'_> {
                 return Ok(Step::Applied);
             }
         };
-        let Following { decoder, applier, transaction } = following;
+        let Following { decoder, applier, transaction, .. } = following;
         let Some(message) = decoder.decode(self.stream.payload(&payload)) else {
             return Err(Error::Setting(
                 "PostgreSQL sent a message that pgoutput version 1 does not have".to_owned(),
@@ -262,7 +267,9 @@ impl Session<'_> {
         if transaction.ordinal > transaction.skip {
             match applier.apply(oid, &change, transaction, &mut self.writer) {
                 Ok(()) => {}
-                Err(Unapplied::NeedsRow(table)) => step = needs_row(table, &change),
+                Err(Unapplied::Needs(table, needs)) => {
+                    step = Step::Incomplete(Box::new(Incomplete::new((oid, table), needs, &change)));
+                }
                 Err(Unapplied::UnknownRelation) => {
                     return Err(Error::Setting(format!(
                         "PostgreSQL sent a row of relation {oid} without describing it"
@@ -297,6 +304,7 @@ impl Session<'_> {
                     _ => 0,
                 };
                 following.transaction = Some(Transaction { commit_lsn, xid, ordinal: 0, skip });
+                following.applier.workspace.event.begin(commit_lsn, Some(xid), time);
                 self.progress.commit_time.store(time, Relaxed);
                 self.progress.heard_of(commit_lsn);
             }
@@ -309,13 +317,9 @@ impl Session<'_> {
                 }
             }
             Frame::Relation(relation) => return Step::Describe(relation),
-            Frame::Truncate(relations) => {
-                if let Some(transaction) = &mut following.transaction {
-                    transaction.ordinal += 1;
-                    if transaction.ordinal > transaction.skip {
-                        return Step::Truncate(relations);
-                    }
-                }
+            Frame::Truncate(relations) => return Step::Truncate(relations),
+            Frame::Message { transactional, lsn, content } => {
+                self.message(following, &LogicalMessage { transactional, lsn, content });
             }
             Frame::Other => {}
         }
@@ -361,11 +365,35 @@ impl Session<'_> {
         if !past && let Some(state) = self.states.get(&name) {
             // Rows in Redis are as a later definition has them: only what both have is written.
             let record = plan.shape.record();
-            plan.restrict(|index| record.get(index).is_some_and(|column| state.columns.contains(column)));
+            let same = |index: usize| record.get(index).is_some_and(|column| state.columns.contains(column));
+            let differs = record.len() != state.columns.len() || !(0..record.len()).all(same);
+            if differs && !plan.restrict(same) {
+                self.mark_again(&name);
+            }
         }
         let table = Tracked { name, plan: Rc::new(plan), overlap };
         following.applier.set(oid, Relation { table: Some(table) });
         Ok(())
+    }
+
+    /// Some output can't be written partly, so its rows may end as an older definition has them.
+    fn mark_again(&mut self, name: &str) {
+        if let Some(state) = self.states.get_mut(name)
+            && !state.again
+        {
+            state.again = true;
+            self.writer.extra().table(name, state);
+        }
+    }
+
+    /// Tables that were marked are read again when the stream has passed their snapshots.
+    async fn begin_again(&mut self, following: &Following) -> Result<(), Error> {
+        let lsn = self.writer.accepted().lsn;
+        let marked = self.states.iter().find(|(_, state)| state.again && Overlap::of(state).is_past(lsn));
+        let Some((name, _)) = marked.filter(|_| following.transaction.is_none()) else { return Ok(()) };
+        let message = format!("the definition of {name} changed while it was read: it is read again");
+        self.drain().await?;
+        Err(Error::Restart(message))
     }
 
     /// The stream can be quicker than the catalog: a transaction is sent when its commit record is on
@@ -401,9 +429,10 @@ impl Session<'_> {
             if only_grew(state, captured) {
                 state.columns = record;
                 self.writer.extra().table(name, state);
-                return Ok(());
+                return self.remake_index(captured).await;
             }
-            state.read_again(false);
+            let plan = captured.plan(&self.pipeline.file)?;
+            state.read_again(plan.has_moved_rows(&state.columns));
             self.writer.extra().table(name, state);
         }
         // A new key or name is noticed where the session begins.
@@ -412,50 +441,18 @@ impl Session<'_> {
         Err(Error::Restart(format!("the definition of {name} changed: it is read again")))
     }
 
-    async fn read_again(
-        &mut self,
-        following: &mut Following,
-        table: &Tracked,
-        old: Option<OwnedRow>,
-        new: Option<OwnedRow>,
-    ) -> Result<(), Error> {
-        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let mut current = [None, None];
-        for (row, current) in [&old, &new].into_iter().zip(&mut current) {
-            if let Some(row) = row.as_ref().map(OwnedRow::row) {
-                let read = reread::read_again(&mut self.control, &table.plan, &row);
-                *current = Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await?;
-            }
-        }
-        // Those rows can be newer than the stream up to here.
-        let now = self.end_of_log().await?;
-        if let Some(state) = self.states.get_mut(&table.name) {
-            state.until = state.until.max(now.0);
-            self.writer.extra().table(&table.name, state);
-        }
-        following.applier.extend_overlap(&table.name, now);
-        let [at_old_key, at_new_key] = &current;
-        let again = Again {
-            old: old.as_ref().map(OwnedRow::row),
-            new: new.as_ref().map(OwnedRow::row),
-            at_old_key: at_old_key.as_ref().map(OwnedRow::row),
-            at_new_key: at_new_key.as_ref().map(OwnedRow::row),
-        };
-        for sink in &table.plan.sinks {
-            sink.write_again(&again, &mut following.applier.workspace, self.writer.commands());
-        }
-        self.writer.count_change();
-        Ok(())
-    }
-
     /// Removes the keys of truncated tables, in the transaction that truncated them if they are few
     /// enough for a batch.
     async fn truncate(&mut self, following: &mut Following, relations: &[u32]) -> Result<(), Error> {
-        let Some(transaction) = following.transaction else { return Ok(()) };
         let mut tables = Vec::new();
         for &oid in relations {
-            if let Ok(Some(table)) = following.applier.table(oid, &transaction) {
-                tables.push(table.clone());
+            let Some(transaction) = &mut following.transaction else { return Ok(()) };
+            // Each table is a change of its own.
+            transaction.ordinal += 1;
+            if transaction.ordinal > transaction.skip
+                && let Ok(Some(table)) = following.applier.table(oid, transaction)
+            {
+                tables.push((table.clone(), *transaction));
             }
         }
         if tables.is_empty() {
@@ -465,20 +462,12 @@ impl Session<'_> {
         if self.settle(false).await? == Recovery::Stopped {
             return Ok(());
         }
-        for table in tables {
-            if self.remove_keys(&table, transaction).await? == Recovery::Stopped {
+        for (table, transaction) in tables {
+            let workspace = &mut following.applier.workspace;
+            if self.remove_keys(&table, transaction, workspace).await? == Recovery::Stopped {
                 break;
             }
         }
         Ok(())
     }
-}
-
-fn needs_row(table: Tracked, change: &Change<'_>) -> Step {
-    let (old, new) = match change {
-        Change::Update { old, new } => (old.as_ref(), Some(new)),
-        Change::Whole { new } => (None, Some(new)),
-        Change::Delete { old } => (Some(old), None),
-    };
-    Step::ReadAgain { table, old: old.map(OwnedRow::of), new: new.map(OwnedRow::of) }
 }

@@ -6,11 +6,14 @@
 //! with the table: what fits in a batch vanishes in the transaction that truncated it, a larger table
 //! in several.
 
+use std::collections::BTreeSet;
+
 use super::apply::{Tracked, Transaction};
 use super::session::{Recovery, Session};
 use crate::error::Error;
 use crate::redis::resp::Commands;
 use crate::redis::scan::Scan;
+use crate::sink::{Sink, Workspace};
 
 /// Appends the removal of some keys.
 pub(super) fn remove(keys: &[Vec<u8>], out: &mut Commands) {
@@ -30,16 +33,21 @@ impl Session<'_> {
         &mut self,
         table: &Tracked,
         transaction: Transaction,
+        workspace: &mut Workspace,
     ) -> Result<Recovery, Error> {
         let mut redis = self.open_redis().await?;
         let mut count = 0;
         for pattern in table.plan.key_patterns() {
             let mut keys: Vec<Vec<u8>> = Vec::new();
             for command in self.writer.open_commands().walk() {
-                if let [b"HSET" | b"RENAME", arguments @ ..] = command.as_slice() {
-                    let written = arguments.iter().take(2).filter(|key| pattern.matches(key));
-                    keys.extend(written.map(|key| key.to_vec()));
-                }
+                let written: &[&[u8]] = match command.as_slice() {
+                    [b"RENAME", keys @ ..] => keys,
+                    [b"HSET" | b"JSON.SET" | b"SET" | b"SADD" | b"ZADD", key, ..] => {
+                        std::slice::from_ref(key)
+                    }
+                    _ => &[],
+                };
+                keys.extend(written.iter().filter(|key| pattern.matches(key)).map(|key| key.to_vec()));
             }
             let mut scan = Scan::new(pattern.glob());
             loop {
@@ -58,6 +66,33 @@ impl Session<'_> {
                 }
             }
         }
+        workspace.event.ordinal = transaction.ordinal;
+        for stream in table.plan.sinks.iter().filter_map(Sink::stream) {
+            if let Some(key) = stream.fixed_key() {
+                workspace.key = key.to_vec();
+                stream.truncated(workspace, self.writer.commands());
+                continue;
+            }
+            // Rows have several streams: each that there is gets to know.
+            let pattern = stream.pattern();
+            let mut scan = Scan::new(pattern.glob());
+            let mut keys = BTreeSet::new();
+            for command in self.writer.open_commands().walk() {
+                if let [b"XADD", key, ..] = command.as_slice()
+                    && pattern.matches(key)
+                {
+                    keys.insert(key.to_vec());
+                }
+            }
+            while let Some(page) = self.page(&mut scan, &mut redis).await? {
+                keys.extend(page.into_iter().filter(|key| pattern.matches(key)));
+            }
+            for key in keys {
+                workspace.key = key;
+                stream.truncated(workspace, self.writer.commands());
+            }
+        }
+        self.writer.count_change();
         tracing::info!(table = table.name, keys = count, "truncated");
         Ok(Recovery::Resumed)
     }

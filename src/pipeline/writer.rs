@@ -113,6 +113,11 @@ impl Writer {
         })
     }
 
+    /// The names of what belongs to this pipeline in Redis.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// Where sinks append the commands of one change; [`Writer::count_change`] follows.
     #[inline]
     pub(super) fn commands(&mut self) -> &mut Commands {

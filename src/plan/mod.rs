@@ -8,15 +8,21 @@
 //! field names are encoded, every column has its converter. Everything that can be wrong with a
 //! mapping is found here and not at the row.
 
+pub(crate) mod columns;
+pub(crate) mod document;
 pub(crate) mod key;
+pub(crate) mod overlap;
+pub(crate) mod search;
 pub(crate) mod shape;
+pub(crate) mod template;
 pub(crate) mod value;
 
-use crate::config::{Columns, Output, OutputKind, Part, nearest};
-use crate::sink::{Sink, hash::HashSink};
-use key::{KeyPattern, KeyPlan};
-use shape::Shape;
-use value::{Converter, ValueOptions};
+use crate::config::{Columns, Output, Structure};
+use crate::row::Change;
+use crate::sink::{Needs, Sink, Workspace};
+use key::KeyPattern;
+use search::SearchIndex;
+use shape::{ColumnRecord, Shape};
 
 /// A mapping that can't be used, and what mends it.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +52,8 @@ pub enum PlanError {
 pub(crate) struct Plan {
     pub(crate) shape: Shape,
     pub(crate) sinks: Vec<Sink>,
+    /// The search index over the keys of one of the outputs.
+    pub(crate) index: Option<SearchIndex>,
 }
 
 /// How much a mapping may miss.
@@ -63,43 +71,88 @@ impl Plan {
         outputs: &[Output],
         strictness: Strictness,
     ) -> Result<Plan, PlanError> {
-        let sinks = outputs
-            .iter()
-            .map(|output| match output.kind {
-                OutputKind::Hash => HashSink::compile(&shape, output, strictness).map(Sink::Hash),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Plan { shape, sinks })
-    }
-}
-
-impl Plan {
-    /// Leaves out every column that `keep` does not keep, in all outputs; keys stay.
-    pub(crate) fn restrict(&mut self, keep: impl Fn(usize) -> bool) {
-        for sink in &mut self.sinks {
-            match sink {
-                Sink::Hash(hash) => hash.restrict(&keep),
+        let mut sinks = Vec::new();
+        let mut index = None;
+        for output in outputs {
+            let sink = Sink::compile(&shape, output, strictness)?;
+            if output.structure.index().is_some() {
+                if index.is_some() {
+                    let what = format!(
+                        "only one output of a table can have an index, idx:{}",
+                        shape.template_name()
+                    );
+                    return Err(columns::mistake(&shape, output, what));
+                }
+                index = Some(SearchIndex::compile(&shape, output, strictness)?);
             }
+            sinks.push(sink);
+        }
+        Ok(Plan { shape, sinks, index })
+    }
+
+    /// What must be known before a change can be written, if the change alone does not tell enough. To
+    /// be asked before any sink is given the change, so that none has written it twice.
+    #[inline]
+    pub(crate) fn needs(&self, change: &Change<'_>, workspace: &mut Workspace) -> Option<Needs> {
+        let careful = self.shape.deferrable || workspace.converging;
+        match change {
+            Change::Whole { .. } => None,
+            Change::Update { new, .. } if !careful && !new.has_unchanged() => None,
+            Change::Delete { .. } if !careful => None,
+            _ => self.needs_more(change, workspace),
         }
     }
 
-    /// What the keys look like that rows of this table get.
+    fn needs_more(&self, change: &Change<'_>, workspace: &mut Workspace) -> Option<Needs> {
+        let needs: Vec<Needs> = self.sinks.iter().filter_map(|sink| sink.needs(change, workspace)).collect();
+        needs.into_iter().max()
+    }
+
+    /// Leaves out every column that `keep` does not keep, in all outputs; keys stay. False when some
+    /// output can't be written without them.
+    pub(crate) fn restrict(&mut self, keep: impl Fn(usize) -> bool) -> bool {
+        self.sinks.iter_mut().fold(true, |all, sink| sink.restrict(&keep) && all)
+    }
+
+    /// What the keys look like that rows of this table get, events aside.
     pub(crate) fn key_patterns(&self) -> Vec<KeyPattern> {
+        self.sinks.iter().filter(|sink| !sink.is_stream()).map(Sink::pattern).collect()
+    }
+
+    pub(crate) fn has_streams(&self) -> bool {
+        self.sinks.iter().any(Sink::is_stream)
+    }
+
+    /// Leaves out the streams that have got the table's rows before.
+    pub(crate) fn without_streams(&mut self, announced: &[String]) {
         self.sinks
-            .iter()
-            .map(|sink| match sink {
-                Sink::Hash(hash) => hash.key().pattern(),
-            })
-            .collect()
+            .retain(|sink| sink.stream().is_none_or(|stream| !announced.iter().any(|n| n == stream.name())));
+    }
+
+    /// A row can be elsewhere under this definition than under one with these columns.
+    pub(crate) fn has_moved_rows(&self, former: &[ColumnRecord]) -> bool {
+        let record = self.shape.record();
+        let same = |column: usize| record.get(column).is_some_and(|column| former.contains(column));
+        self.sinks.iter().flat_map(Sink::place_columns).any(|column| !same(column))
     }
 
     /// Fields of a former definition of the table are deleted with every row that is written.
     pub(crate) fn retire(&mut self, names: &[String]) {
         for sink in &mut self.sinks {
-            match sink {
-                Sink::Hash(hash) => hash.retire(names),
-            }
+            sink.retire(names);
         }
+    }
+}
+
+/// The streams among the outputs, named so that each is known again.
+pub(crate) fn stream_names(outputs: &[Output]) -> Vec<String> {
+    outputs.iter().filter_map(stream_name).collect()
+}
+
+pub(crate) fn stream_name(output: &Output) -> Option<String> {
+    match &output.structure {
+        Structure::Stream { format, .. } => Some(format!("{format:?} {}", output.key)),
+        _ => None,
     }
 }
 
@@ -107,128 +160,28 @@ impl Plan {
 /// means the same: the checkpoint remembers it, to notice a change.
 pub(crate) fn fingerprint(outputs: &[Output]) -> String {
     let one = |output: &Output| {
-        let kind = match output.kind {
-            OutputKind::Hash => "hash",
+        let structure = match &output.structure {
+            Structure::Hash { .. } => "hash".to_owned(),
+            Structure::Json { .. } => "json".to_owned(),
+            Structure::String { value: None } => "string".to_owned(),
+            Structure::String { value: Some(value) } => format!("string value={value}"),
+            Structure::Set { member } => format!("set member={member}"),
+            Structure::SortedSet { member, score } => format!("sorted_set member={member} score={score}"),
+            // How long the stream may get changes nothing that is in it.
+            Structure::Stream { format, .. } => format!("stream format={format:?}"),
         };
-        let key = output.key.as_ref().map_or("default".to_owned(), ToString::to_string);
+        // An index makes some columns be written differently.
+        let index = match output.structure.index() {
+            Some(index) => format!(" index={index:?}"),
+            None => String::new(),
+        };
         let columns = match &output.columns {
             Columns::All => "all".to_owned(),
             Columns::Only(names) => format!("only {names:?}"),
             Columns::Except(names) => format!("except {names:?}"),
         };
         let ttl = output.ttl.map_or(0, |ttl| ttl.as_secs());
-        format!("{kind} key={key} columns={columns} ttl={ttl} {:?}", output.values)
+        format!("{structure} key={} columns={columns} ttl={ttl} {:?}{index}", output.key, output.values)
     };
     outputs.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn place(shape: &Shape, output: &Output) -> String {
-    match output.line {
-        0 => format!("table {}", shape.display_name()),
-        line => format!("line {line}, table {}", shape.display_name()),
-    }
-}
-
-fn unknown_column(shape: &Shape, output: &Output, name: &str, where_: &str) -> PlanError {
-    let names = shape.columns.iter().map(|column| column.name.as_str());
-    let hint = match nearest(name, names) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None => String::new(),
-    };
-    PlanError::Configuration {
-        place: place(shape, output),
-        what: format!("{where_} names the column `{name}`, which the table does not have{hint}"),
-    }
-}
-
-/// The columns that an output writes, and under which names.
-pub(crate) fn selected_columns(
-    shape: &Shape,
-    output: &Output,
-    strictness: Strictness,
-) -> Result<Vec<(usize, String)>, PlanError> {
-    let find = |name: &str, what: &str| match (shape.index_of(name), strictness) {
-        (Some(index), _) => Ok(Some(index)),
-        (None, Strictness::Streaming) => Ok(None),
-        (None, Strictness::Start) => Err(unknown_column(shape, output, name, what)),
-    };
-    match &output.columns {
-        Columns::All => {
-            Ok(shape.columns.iter().enumerate().map(|(i, column)| (i, column.name.clone())).collect())
-        }
-        Columns::Only(wanted) => {
-            let mut columns = Vec::new();
-            for (source, target) in wanted {
-                if let Some(index) = find(source, "`columns`")? {
-                    columns.push((index, target.clone()));
-                }
-            }
-            Ok(columns)
-        }
-        Columns::Except(unwanted) => {
-            for name in unwanted {
-                find(name, "`exclude`")?;
-            }
-            let columns = shape.columns.iter().enumerate();
-            Ok(columns
-                .filter(|(_, column)| !unwanted.contains(&column.name))
-                .map(|(i, column)| (i, column.name.clone()))
-                .collect())
-        }
-    }
-}
-
-/// Compiles an output's key; every column in it must be known for UPDATE and DELETE too.
-pub(crate) fn compile_key(shape: &Shape, output: &Output) -> Result<KeyPlan, PlanError> {
-    let default = [Part::Table, Part::Text(":".to_owned()), Part::PrimaryKey];
-    let parts = output.key.as_ref().map_or(&default[..], |template| template.parts());
-    let mut plan = KeyPlan::default();
-    for part in parts {
-        match part {
-            Part::Text(text) => plan.push_text(text.as_bytes()),
-            Part::Table => plan.push_text(shape.template_name().as_bytes()),
-            Part::Column(name) => {
-                let index =
-                    shape.index_of(name).ok_or_else(|| unknown_column(shape, output, name, "`key`"))?;
-                let column = &shape.columns[index];
-                if !column.identity {
-                    return Err(PlanError::Identity {
-                        place: place(shape, output),
-                        what: format!(
-                            "the key needs the column `{name}`, whose old value an UPDATE or DELETE does not carry"
-                        ),
-                        table: shape.sql_name(),
-                    });
-                }
-                plan.push_column(
-                    index,
-                    column.kind.clone(),
-                    Converter::new(column.kind.clone(), output.values),
-                    false,
-                );
-            }
-            Part::PrimaryKey => {
-                if shape.key.is_empty() {
-                    return Err(PlanError::Identity {
-                        place: place(shape, output),
-                        what: "the table has no primary key and no replica identity, so `{pk}` is nothing \
-                               (ALTER TABLE … ADD PRIMARY KEY is the better way)"
-                            .to_owned(),
-                        table: shape.sql_name(),
-                    });
-                }
-                let composite = shape.key.len() > 1;
-                for (place, &index) in shape.key.iter().enumerate() {
-                    if place > 0 {
-                        plan.push_text(b":");
-                    }
-                    let kind = shape.columns[index].kind.clone();
-                    // Whatever the options: two rows must not share a key because milliseconds were asked for.
-                    let converter = Converter::new(kind.clone(), ValueOptions::default());
-                    plan.push_column(index, kind, converter, composite);
-                }
-            }
-        }
-    }
-    Ok(plan)
 }

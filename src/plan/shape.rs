@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::search::Searched;
 use super::value::Kind;
 use crate::postgres::catalog::{Table, Types};
 use crate::postgres::identifier;
@@ -15,6 +16,7 @@ pub(crate) struct ShapeColumn {
     pub(crate) type_oid: u32,
     pub(crate) type_modifier: i32,
     pub(crate) kind: Kind,
+    pub(crate) searched: Searched,
     /// An UPDATE or DELETE carries its old value.
     pub(crate) identity: bool,
 }
@@ -27,6 +29,8 @@ pub(crate) struct Shape {
     pub(crate) columns: Vec<ShapeColumn>,
     /// The columns of `{pk}`, in its order.
     pub(crate) key: Vec<usize>,
+    /// The columns of other unique indexes.
+    pub(crate) unique: Vec<Vec<usize>>,
     /// Two rows can have the same key inside a transaction.
     pub(crate) deferrable: bool,
 }
@@ -48,6 +52,7 @@ impl Shape {
                 type_oid: column.type_oid,
                 type_modifier: column.type_modifier,
                 kind: types.kind(column.type_oid).unwrap_or(Kind::Text),
+                searched: types.searched(column.type_oid, column.type_modifier),
                 identity: table.identity_has(&column.name),
             })
             .collect();
@@ -56,9 +61,11 @@ impl Shape {
             table: table.name.clone(),
             columns,
             key: Vec::new(),
+            unique: Vec::new(),
             deferrable: table.is_deferrable(),
         };
         shape.key = shape.indexes_of(&table.key()).unwrap_or_default();
+        shape.unique = table.unique.iter().filter_map(|names| shape.indexes_of(names)).collect();
         shape
     }
 
@@ -74,6 +81,7 @@ impl Shape {
                 type_oid: column.type_oid,
                 type_modifier: column.type_modifier,
                 kind: types.kind(column.type_oid).unwrap_or(Kind::Text),
+                searched: types.searched(column.type_oid, column.type_modifier),
                 identity: column.identity,
             })
             .collect();
@@ -82,6 +90,7 @@ impl Shape {
             table: relation.table.clone(),
             columns,
             key: Vec::new(),
+            unique: Vec::new(),
             deferrable: now.is_deferrable(),
         };
         let identity: Vec<usize> =
@@ -95,6 +104,7 @@ impl Shape {
             }
             _ => identity,
         };
+        shape.unique = now.unique.iter().filter_map(|names| shape.indexes_of(names)).collect();
         shape
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::pgoutput::ReplicaIdentity;
 use super::query::TextRow;
 use super::{Connection, Error};
+use crate::plan::search::Searched;
 use crate::plan::value::Kind;
 
 /// One column of a table.
@@ -38,6 +39,8 @@ pub(crate) struct Table {
     pub(crate) key_is_immediate: bool,
     /// Columns of the REPLICA IDENTITY USING INDEX, in the index' order.
     pub(crate) identity_index: Vec<String>,
+    /// Columns of each other index that lets no two rows have the same values.
+    pub(crate) unique: Vec<Vec<String>>,
     pub(crate) selectable: bool,
     /// Names the files that hold the rows; another name when the table was rewritten since.
     pub(crate) files: String,
@@ -126,12 +129,13 @@ const COLUMNS: &str = "\
        AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
 
 const KEYS: &str = "\
-    SELECT i.indrelid, i.indisprimary, i.indisreplident, i.indimmediate, a.attname \
+    SELECT i.indrelid, i.indisprimary, i.indisreplident, i.indimmediate, a.attname, i.indexrelid \
       FROM pg_catalog.pg_index i \
      CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(attnum, place) \
       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
       JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
-     WHERE (i.indisprimary OR i.indisreplident) AND i.indisvalid AND k.place <= i.indnkeyatts \
+     WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid \
+       AND k.place <= i.indnkeyatts \
        AND c.relkind IN ('r', 'p')";
 
 /// All tables that could be captured, by their OID.
@@ -171,8 +175,10 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
         }
     }
     let sql = narrowed(KEYS, "i.indrelid") + " ORDER BY i.indrelid, i.indexrelid, k.place";
+    let mut last = None;
     for row in connection.query(&sql).await.map_err(doing)? {
-        let [Some(oid), Some(primary), Some(identity), Some(immediate), Some(name)] = row.as_slice() else {
+        let [Some(oid), Some(primary), Some(identity), Some(immediate), Some(name), index] = row.as_slice()
+        else {
             continue;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
@@ -182,6 +188,13 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
             }
             if identity == "t" {
                 table.identity_index.push(name.clone());
+            }
+            if last != *index {
+                table.unique.push(Vec::new());
+                last.clone_from(index);
+            }
+            if let Some(columns) = table.unique.last_mut() {
+                columns.push(name.clone());
             }
         }
     }
@@ -204,6 +217,7 @@ fn table_of(row: TextRow) -> Option<Table> {
         primary_key: Vec::new(),
         key_is_immediate: true,
         identity_index: Vec::new(),
+        unique: Vec::new(),
         selectable: select == "t",
         files: files.unwrap_or_default(),
         estimated_rows: rows.parse().unwrap_or(0),
@@ -214,6 +228,7 @@ fn table_of(row: TextRow) -> Option<Table> {
 #[derive(Debug, Default)]
 pub(crate) struct Types {
     known: HashMap<u32, Kind>,
+    searched: HashMap<u32, Searched>,
 }
 
 #[derive(Debug)]
@@ -222,8 +237,10 @@ struct TypeRow {
     /// The extension that the type belongs to: a name alone can be anybody's.
     extension: String,
     base: u32,
+    base_modifier: i32,
     element: u32,
     delimiter: u8,
+    is_enum: bool,
 }
 
 /// Domains over arrays over domains … end somewhere; a catalog that says otherwise is not followed.
@@ -232,6 +249,13 @@ const DEEPEST: usize = 16;
 impl Types {
     pub(crate) fn kind(&self, oid: u32) -> Option<Kind> {
         Kind::builtin(oid).or_else(|| self.known.get(&oid).cloned())
+    }
+
+    /// How a column of this type is looked for in a search index.
+    pub(crate) fn searched(&self, oid: u32, modifier: i32) -> Searched {
+        Searched::builtin(oid, modifier)
+            .or_else(|| self.searched.get(&oid).map(|searched| searched.with_modifier(modifier)))
+            .unwrap_or(Searched::Not)
     }
 
     /// Reads the types among `oids` that are not known, with the types that they are made of.
@@ -256,14 +280,23 @@ impl Types {
                         CASE t.typoutput::pg_catalog.oid WHEN 751 THEN t.typelem ELSE 0 END, t.typdelim, \
                         (SELECT e.extname FROM pg_catalog.pg_depend d \
                            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-                          WHERE d.classid = 1247 AND d.objid = t.oid AND d.deptype = 'e' AND t.typtype = 'b') \
+                          WHERE d.classid = 1247 AND d.objid = t.oid AND d.deptype = 'e' AND t.typtype = 'b'), \
+                        t.typtypmod, t.typtype = 'e' \
                    FROM pg_catalog.pg_type t WHERE t.oid IN ({})",
                 list.join(",")
             );
             wanted.clear();
             for row in connection.query(&sql).await.map_err(|e| e.doing("reading types from the catalog"))? {
-                let [Some(oid), Some(name), Some(base), Some(element), Some(delimiter), extension] =
-                    row.as_slice()
+                let [
+                    Some(oid),
+                    Some(name),
+                    Some(base),
+                    Some(element),
+                    Some(delimiter),
+                    extension,
+                    modifier,
+                    is_enum,
+                ] = row.as_slice()
                 else {
                     continue;
                 };
@@ -271,6 +304,8 @@ impl Types {
                     name: name.clone(),
                     extension: extension.clone().unwrap_or_default(),
                     base: base.parse().unwrap_or(0),
+                    base_modifier: modifier.as_ref().and_then(|text| text.parse().ok()).unwrap_or(-1),
+                    is_enum: is_enum.as_deref() == Some("t"),
                     element: element.parse().unwrap_or(0),
                     delimiter: delimiter.bytes().next().unwrap_or(b','),
                 };
@@ -280,6 +315,7 @@ impl Types {
         }
         for oid in asked {
             let kind = self.resolve(oid, &rows, DEEPEST);
+            self.searched.insert(oid, self.resolve_searched((oid, -1), &rows, DEEPEST));
             self.known.insert(oid, kind);
         }
         Ok(())
@@ -301,6 +337,29 @@ impl Types {
                 _ => Kind::Text,
             },
             None => Kind::Text,
+        }
+    }
+    fn resolve_searched(
+        &self,
+        (oid, modifier): (u32, i32),
+        rows: &HashMap<u32, TypeRow>,
+        depth: usize,
+    ) -> Searched {
+        if let Some(searched) = Searched::builtin(oid, modifier) {
+            return searched;
+        }
+        match rows.get(&oid) {
+            Some(row) if depth > 0 && row.base != 0 => {
+                self.resolve_searched((row.base, row.base_modifier), rows, depth - 1)
+            }
+            Some(row) if row.is_enum => Searched::Tag,
+            Some(row) => match (row.extension.as_str(), row.name.as_str()) {
+                ("citext", "citext") => Searched::Text,
+                ("ltree", "ltree") => Searched::Tag,
+                ("vector", "vector" | "halfvec") => Searched::Vector(u32::try_from(modifier).ok()),
+                _ => Searched::Not,
+            },
+            None => self.searched.get(&oid).copied().unwrap_or(Searched::Not),
         }
     }
 }

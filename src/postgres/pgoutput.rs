@@ -59,6 +59,9 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<RelationColumn>,
 }
 
+/// The prefix of logical messages that are for us.
+const PREFIX: &str = "redis-connect";
+
 /// A message of the stream.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
@@ -82,7 +85,14 @@ pub(crate) enum Frame {
     },
     Relation(Relation),
     Truncate(Vec<u32>),
-    /// Origin, Type and logical messages: nothing that a row needs.
+    /// `pg_logical_emit_message` with our prefix. One that is not transactional stands outside any
+    /// transaction, at its own position.
+    Message {
+        transactional: bool,
+        lsn: Lsn,
+        content: Vec<u8>,
+    },
+    /// Origin, Type and the logical messages of others: nothing that a row needs.
     Other,
 }
 
@@ -178,7 +188,17 @@ fn framing(kind: u8, fields: &mut Fields<'_>) -> Option<Frame> {
             let (count, _options) = (fields.u32()?, fields.u8()?);
             (0..count).map(|_| fields.u32()).collect::<Option<Vec<u32>>>().map(Frame::Truncate)
         }
-        b'O' | b'Y' | b'M' => Some(Frame::Other),
+        b'M' => {
+            let (flags, lsn) = (fields.u8()?, Lsn(fields.u64()?));
+            let ours = fields.string()? == PREFIX;
+            let length = fields.u32()? as usize;
+            let content = fields.bytes(length)?;
+            Some(match ours {
+                true => Frame::Message { transactional: flags & 1 == 1, lsn, content: content.to_vec() },
+                false => Frame::Other,
+            })
+        }
+        b'O' | b'Y' => Some(Frame::Other),
         _ => None,
     }
 }
@@ -243,6 +263,17 @@ mod tests {
         );
         // a count that the message can't hold allocates nothing
         assert!(decoder.decode(b"T\xff\xff\xff\xff\0").is_none());
+    }
+
+    #[test]
+    fn logical_messages() {
+        let mut decoder = Decoder::default();
+        let body = b"M\x01\0\0\0\0\0\0\0\x09redis-connect\0\0\0\0\x02hi";
+        let Some(Message::Frame(frame)) = decoder.decode(body) else { panic!() };
+        assert_eq!(frame, Frame::Message { transactional: true, lsn: Lsn(9), content: b"hi".to_vec() });
+        let body = b"M\0\0\0\0\0\0\0\0\x09other\0\0\0\0\x02hi";
+        assert!(matches!(decoder.decode(body), Some(Message::Frame(Frame::Other))));
+        assert!(decoder.decode(b"M\0\0\0\0\0\0\0\0\x09other\0\xff\0\0\x02hi").is_none());
     }
 
     #[test]

@@ -154,6 +154,22 @@ impl Stream {
         self.connection.consume(&payload.0);
     }
 
+    /// The plugin's messages that have been received and come next.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.connection.input.unread();
+        std::iter::from_fn(move || {
+            loop {
+                let Framing::Whole(found) = frame(rest) else { return None };
+                let (message, after) = rest.split_at_checked(found.body.end)?;
+                rest = after;
+                let body = message.get(found.body)?;
+                if found.kind == b'd' && body.first() == Some(&b'w') {
+                    return body.get(XLOG_HEADER..);
+                }
+            }
+        })
+    }
+
     /// Receives once, and notes from the size whether there is load.
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Error>> {
         let connection = &mut self.connection;
@@ -297,7 +313,7 @@ async fn start_copy_both(connection: &mut Connection, sql: &str) -> Result<(), E
 }
 
 /// µs since 2000-01-01 UTC, as the replication protocol counts.
-fn postgres_now() -> i64 {
+pub(crate) fn postgres_now() -> i64 {
     const Y2000: Duration = Duration::from_secs(946_684_800);
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Y2000).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

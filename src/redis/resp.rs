@@ -73,6 +73,11 @@ impl Commands {
 
     pub(crate) fn command(&mut self, arguments: &[&[u8]]) {
         self.begin(arguments.len());
+        self.command_arguments(arguments);
+    }
+
+    /// Arguments of a command that has begun.
+    pub(crate) fn command_arguments(&mut self, arguments: &[&[u8]]) {
         for argument in arguments {
             self.argument(argument);
         }

@@ -1,191 +1,107 @@
 //! A row as a hash: HSET of the non-null columns, HDEL of the others, UNLINK on delete.
 //!
-//! Every write of a row says all that is known of it: a NULL column's field is deleted, whether or
-//! not it was there, so that a row written over an older state of it ends right. Only an unchanged
-//! TOASTed column is left alone.
+//! A NULL column's field is deleted, whether or not it was there. Only an unchanged TOASTed column is
+//! left alone.
 
-use std::collections::HashSet;
-
-use crate::config::Output;
-use crate::plan::key::KeyPlan;
-use crate::plan::shape::Shape;
+use super::keyed::{Body, Keyed};
+use super::{Context, Workspace};
+use crate::plan::PlanError;
+use crate::plan::columns::selected;
+use crate::plan::document::place_on_earth;
+use crate::plan::search::{SearchIndex, geo_name};
 use crate::plan::value::{Converter, Nulls};
-use crate::plan::{PlanError, Strictness, compile_key, selected_columns};
 use crate::redis::resp::{Commands, encoded};
-use crate::row::{Change, Row, Value};
+use crate::row::{Row, Value};
 
-use super::{Again, NeedsRow, Workspace};
+#[derive(Debug)]
+enum Writing {
+    /// PostgreSQL's text as it is.
+    Verbatim,
+    Converted(Converter),
+    /// A number that is none is left out: a search index could not hold it.
+    Number(Converter),
+    /// A point as "longitude,latitude", left out if it is no place on Earth.
+    Geo,
+}
 
 #[derive(Debug)]
 struct Field {
     column: usize,
     /// Encoded as an argument.
     name: Vec<u8>,
-    /// `None`: PostgreSQL's text as it is.
-    converter: Option<Converter>,
+    writing: Writing,
 }
 
 #[derive(Debug)]
-pub(crate) struct HashSink {
-    key: KeyPlan,
+pub(crate) struct Hash {
     fields: Vec<Field>,
-    /// Seconds, as text.
-    ttl: Option<Vec<u8>>,
     nulls: Nulls,
-    /// Two rows can have the same key inside a transaction (a DEFERRABLE primary key).
-    deferrable: bool,
     /// Names of fields that the table no longer has, encoded; deleted while it is read again.
     retired: Vec<Vec<u8>>,
 }
 
-impl HashSink {
-    pub(crate) fn compile(
-        shape: &Shape,
-        output: &Output,
-        strictness: Strictness,
-    ) -> Result<HashSink, PlanError> {
-        let fields = selected_columns(shape, output, strictness)?
-            .into_iter()
-            .map(|(column, name)| {
-                let converter = Converter::new(shape.columns[column].kind.clone(), output.values);
-                let converter = (!converter.is_verbatim()).then_some(converter);
-                Field { column, name: encoded(name.as_bytes()), converter }
-            })
-            .collect();
-        Ok(HashSink {
-            key: compile_key(shape, output)?,
-            fields,
-            ttl: output.ttl.map(|ttl| ttl.as_secs().to_string().into_bytes()),
-            nulls: output.values.nulls,
-            deferrable: shape.deferrable,
-            retired: Vec::new(),
-        })
+pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
+    let (shape, output, strictness) = context;
+    let index = match output.structure.index() {
+        Some(_) => Some(SearchIndex::compile(shape, output, strictness)?),
+        None => None,
+    };
+    let mut fields = Vec::new();
+    for (column, name) in selected(shape, output, strictness)? {
+        let converter = Converter::new(shape.columns[column].kind.clone(), output.values);
+        let writing = match &index {
+            Some(index) if index.is_numeric(column) => Writing::Number(converter),
+            _ if converter.is_verbatim() => Writing::Verbatim,
+            _ => Writing::Converted(converter),
+        };
+        fields.push(Field { column, name: encoded(name.as_bytes()), writing });
+        if index.as_ref().is_some_and(|index| index.is_geo(column)) {
+            let name = encoded(geo_name(&name).as_bytes());
+            fields.push(Field { column, name, writing: Writing::Geo });
+        }
     }
+    Keyed::compile(context, Hash { fields, nulls: output.values.nulls, retired: Vec::new() })
+}
 
-    pub(crate) fn key(&self) -> &KeyPlan {
-        &self.key
-    }
-
-    pub(crate) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
-        self.fields.retain(|field| keep(field.column));
+impl Keyed<Hash> {
+    pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) -> bool {
+        self.body().fields.retain(|field| keep(field.column));
+        true
     }
 
     /// Fields of a former definition of the table are deleted with every row that is written.
-    pub(crate) fn retire(&mut self, names: &[String]) {
-        self.retired = names
+    pub(super) fn retire(&mut self, names: &[String]) {
+        let body = self.body();
+        body.retired = names
             .iter()
             .map(|name| encoded(name.as_bytes()))
-            .filter(|name| self.fields.iter().all(|field| field.name != *name))
+            .filter(|name| body.fields.iter().all(|field| field.name != *name))
             .collect();
     }
+}
+
+impl Field {
+    /// The field's value; NULL also where there is none that may be written.
+    #[inline]
+    fn value<'a>(&self, row: &Row<'a>) -> Value<'a> {
+        let value = row.get(self.column);
+        match (&self.writing, value) {
+            (Writing::Verbatim | Writing::Converted(_), value) => value,
+            (Writing::Number(_), Value::Text(b"NaN")) => Value::Null,
+            (Writing::Geo, Value::Text(text)) => place_on_earth(text).map_or(Value::Null, Value::Text),
+            (_, value) => value,
+        }
+    }
+}
+
+impl Body for Hash {
+    const LEAVES_ALONE: bool = true;
 
     #[inline]
-    pub(super) fn write(
-        &self,
-        change: &Change<'_>,
-        workspace: &mut Workspace,
-        out: &mut Commands,
-    ) -> Result<(), NeedsRow> {
-        match change {
-            Change::Whole { new } => {
-                self.render(new, workspace)?;
-                self.came(workspace);
-                self.set(new, workspace, out);
-            }
-            Change::Update { old: None, new } => {
-                self.render(new, workspace)?;
-                self.set(new, workspace, out);
-            }
-            Change::Update { old: Some(old), new } => {
-                self.render(new, workspace)?;
-                self.render_old(old, workspace)?;
-                if workspace.old_key != workspace.key {
-                    self.move_key(new, workspace, out)?;
-                }
-                self.set(new, workspace, out);
-            }
-            Change::Delete { old } => {
-                self.render_old(old, workspace)?;
-                self.check_left(workspace)?;
-                out.command(&[b"UNLINK", &workspace.old_key]);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn write_again(&self, again: &Again<'_>, workspace: &mut Workspace, out: &mut Commands) {
-        let moved = match (&again.old, &again.new) {
-            (Some(old), Some(new)) => {
-                self.render_old(old, workspace).is_ok()
-                    && self.render(new, workspace).is_ok()
-                    && workspace.old_key != workspace.key
-            }
-            (Some(old), None) => self.render_old(old, workspace).is_ok(),
-            (None, _) => false,
-        };
-        if moved {
-            out.command(&[b"UNLINK", &workspace.old_key]);
-        }
-        if again.new.is_some() {
-            self.came(workspace);
-        }
-        let at_old_key = again.at_old_key.filter(|_| moved);
-        for row in [at_old_key, again.at_new_key].into_iter().flatten() {
-            if self.render(&row, workspace).is_ok() {
-                self.set(&row, workspace, out);
-            }
-        }
-    }
-
-    #[inline]
-    fn render(&self, row: &Row<'_>, workspace: &mut Workspace) -> Result<(), NeedsRow> {
-        self.key.render(row, &mut workspace.scratch, &mut workspace.key).map_err(|_| NeedsRow)
-    }
-
-    fn render_old(&self, row: &Row<'_>, workspace: &mut Workspace) -> Result<(), NeedsRow> {
-        self.key.render(row, &mut workspace.scratch, &mut workspace.old_key).map_err(|_| NeedsRow)
-    }
-
-    /// A row has come to `workspace.key`.
-    #[inline]
-    fn came(&self, workspace: &mut Workspace) {
-        if self.deferrable
-            && let Some(keys) = &mut workspace.came_to
-        {
-            keys.insert(workspace.key.clone());
-        }
-    }
-
-    /// A row leaves `workspace.old_key`. If another has come to it in the same transaction, which of them
-    /// leaves can't be told.
-    #[inline]
-    fn check_left(&self, workspace: &Workspace) -> Result<(), NeedsRow> {
-        let came = |keys: &HashSet<Vec<u8>>| keys.contains(&workspace.old_key);
-        if self.deferrable && workspace.came_to.as_ref().is_some_and(came) { Err(NeedsRow) } else { Ok(()) }
-    }
-
-    /// The row's key changed. Fields that the UPDATE did not send go along by RENAME.
-    fn move_key(&self, new: &Row<'_>, workspace: &mut Workspace, out: &mut Commands) -> Result<(), NeedsRow> {
-        let partial = self.fields.iter().any(|field| new.get(field.column) == Value::Unchanged);
-        if partial && workspace.converging {
-            return Err(NeedsRow);
-        }
-        self.check_left(workspace)?;
-        self.came(workspace);
-        let removal: &[&[u8]] = if partial {
-            &[b"RENAME", &workspace.old_key, &workspace.key]
-        } else {
-            &[b"UNLINK", &workspace.old_key]
-        };
-        out.command(removal);
-        Ok(())
-    }
-
-    #[inline]
-    fn set(&self, row: &Row<'_>, workspace: &mut Workspace, out: &mut Commands) {
+    fn set(&self, row: &Row<'_>, ttl: Option<&[u8]>, workspace: &mut Workspace, out: &mut Commands) {
         let (mut values, mut nulls) = (0, 0);
         for field in &self.fields {
-            match row.get(field.column) {
+            match field.value(row) {
                 Value::Text(_) => values += 1,
                 Value::Null if self.nulls == Nulls::Empty => values += 1,
                 Value::Null => nulls += 1,
@@ -198,12 +114,14 @@ impl HashSink {
             out.encoded_argument(b"$4\r\nHSET\r\n");
             out.argument(key);
             for field in &self.fields {
-                match row.get(field.column) {
+                match field.value(row) {
                     Value::Text(text) => {
                         out.encoded_argument(&field.name);
-                        match &field.converter {
-                            None => out.argument(text),
-                            Some(converter) => out.argument(converter.text(text, scratch)),
+                        match &field.writing {
+                            Writing::Verbatim | Writing::Geo => out.argument(text),
+                            Writing::Converted(converter) | Writing::Number(converter) => {
+                                out.argument(converter.text(text, scratch));
+                            }
                         }
                     }
                     Value::Null if self.nulls == Nulls::Empty => {
@@ -219,7 +137,7 @@ impl HashSink {
             out.encoded_argument(b"$4\r\nHDEL\r\n");
             out.argument(key);
             for field in &self.fields {
-                if nulls > 0 && row.get(field.column) == Value::Null {
+                if nulls > 0 && field.value(row) == Value::Null {
                     out.encoded_argument(&field.name);
                 }
             }
@@ -227,10 +145,15 @@ impl HashSink {
                 out.encoded_argument(name);
             }
         }
-        if let Some(ttl) = &self.ttl
+        if let Some(ttl) = ttl
             && values > 0
         {
             out.command(&[b"EXPIRE", key, ttl]);
         }
+    }
+
+    #[inline]
+    fn is_partial(&self, row: &Row<'_>) -> bool {
+        self.fields.iter().any(|field| row.get(field.column) == Value::Unchanged)
     }
 }

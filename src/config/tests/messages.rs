@@ -245,12 +245,18 @@ fn outputs() {
             ),
             ("[]", "hr.yaml:4:8: the list of outputs of `emp` is empty; write `{ type: hash }`"),
             ("[hash]", "hr.yaml:4:9: the output of `emp` must be a mapping of `key: value`, not a text"),
-            ("{}", "hr.yaml:4:8: `type` is missing in the output of `emp`; known types: hash"),
+            (
+                "{}",
+                "hr.yaml:4:8: `type` is missing in the output of `emp`; known types: hash, json, string, set, sorted_set, stream",
+            ),
             (
                 "{ tpye: hash }",
                 "hr.yaml:4:10: unknown key `tpye` in the output of `emp`; did you mean `type`?",
             ),
-            ("{ type: json }", "hr.yaml:4:16: the type of the output of `emp` cannot be `json`; known: hash"),
+            (
+                "{ type: list }",
+                "hr.yaml:4:16: the type of the output of `emp` cannot be `list`; known: hash, json, string, set, sorted_set, stream",
+            ),
             (
                 "{ type: hsah }",
                 "hr.yaml:4:16: the type of the output of `emp` cannot be `hsah`; did you mean `hash`?",
@@ -262,7 +268,55 @@ fn outputs() {
             ),
             (
                 "{ type: hash, member: x }",
-                "hr.yaml:4:22: unknown key `member` in the output of `emp`; known keys: type, key, columns, exclude, ttl, timestamps, binary, decimals, nulls",
+                "hr.yaml:4:22: `member` in the output of `emp` is for set, sorted_set only; its type is hash",
+            ),
+            (
+                "{ type: stream, score: x }",
+                "hr.yaml:4:24: `score` in the output of `emp` is for sorted_set only; its type is stream",
+            ),
+            (
+                "{ type: set, columns: [a] }",
+                "hr.yaml:4:21: `columns` in the output of `emp` is for hash, json, string, stream only; its type is set",
+            ),
+            (
+                "{ type: set, size: 3 }",
+                "hr.yaml:4:21: unknown key `size` in the output of `emp`; known keys: type, key, ttl, timestamps, binary, decimals, member",
+            ),
+            (
+                "{ type: sorted_set }",
+                "hr.yaml:4:8: `score` is missing in the output of `emp`; such as `score: \"{total}\"`",
+            ),
+            (
+                "{ type: sorted_set, score: '{a' }",
+                "hr.yaml:4:35: score in the output of `emp`: the hole that opens at character 1 is not closed; close it with `}`, or write `{{` for a literal brace",
+            ),
+            (
+                "{ type: string, value: '{a}', exclude: [b] }",
+                "hr.yaml:4:38: the output of `emp` has a `value`, so its columns are those in it; leave this out",
+            ),
+            (
+                "{ type: stream, format: plain }",
+                "hr.yaml:4:32: format in the output of `emp` cannot be `plain`; known: event, flat, debezium",
+            ),
+            (
+                "{ type: stream, max_len: 0 }",
+                "hr.yaml:4:33: max_len in the output of `emp` must be a whole number from 1 to 1099511627776",
+            ),
+            (
+                "{ type: hash, index: yes please }",
+                "hr.yaml:4:29: index in the output of `emp` must be true, false or a list of columns, not a text",
+            ),
+            (
+                "{ type: hash, index: [] }",
+                "hr.yaml:4:29: index in the output of `emp` is empty; name a column, or write true",
+            ),
+            (
+                "{ type: hash, index: [a, a] }",
+                "hr.yaml:4:33: index in the output of `emp`: a column is named twice",
+            ),
+            (
+                "{ type: hash, index: [a: txt] }",
+                "hr.yaml:4:33: a type in index in the output of `emp` cannot be `txt`; did you mean `text`?",
             ),
             ("{ type: hash, key: '' }", "hr.yaml:4:27: key in the output of `emp`: the template is empty"),
             (

@@ -4,8 +4,8 @@ mod messages;
 mod secrets;
 
 use super::{
-    Arguments, Batch, Binary, Columns, Config, Decimals, Nulls, OutputKind, PostgresHost, RedisHost, Secret,
-    Snapshot, Timestamps, Topology, from_arguments,
+    Arguments, Batch, Binary, Columns, Config, Decimals, Format, Index, IndexType, Nulls, OutputKind,
+    PostgresHost, RedisHost, Secret, Snapshot, Structure, Template, Timestamps, Topology, from_arguments,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
@@ -95,8 +95,8 @@ snapshot: { workers: 64, range_rows: 1_000_000 }
     assert_eq!(rules[1].pattern.exact(), Some(("My.Schema", "T\"x")));
     let [first, second] = &rules[1].outputs[..] else { panic!("two outputs") };
     assert_eq!((first.line, second.line), (16, 24));
-    assert_eq!(first.kind, OutputKind::Hash);
-    assert_eq!(first.key.as_ref().unwrap().to_string(), "order:{id}");
+    assert_eq!(first.structure.kind(), OutputKind::Hash);
+    assert_eq!(first.key.to_string(), "order:{id}");
     let pairs = [
         ("id", "id"),
         ("total", "total"),
@@ -114,7 +114,7 @@ snapshot: { workers: 64, range_rows: 1_000_000 }
     assert_eq!(first.values.binary, Binary::Hex);
     assert_eq!(first.values.decimals, Decimals::Number);
     assert_eq!(first.values.nulls, Nulls::Empty);
-    assert_eq!(second.key, None);
+    assert_eq!(second.key.to_string(), "{table}:{pk}");
     assert_eq!(second.columns, Columns::All);
     assert_eq!(second.ttl, Some(Duration::from_secs(3600)));
     assert_eq!(rules[2].outputs[0].columns, Columns::Except(vec!["ssn".to_owned()]));
@@ -213,6 +213,44 @@ fn without_a_file() {
     assert_eq!(config.tables[0].line, 0);
     let all = arguments("postgresql://h/hr", "redis://h", &[], None);
     assert!(from_arguments(&all, &env).unwrap().tables.is_empty());
+    let json = arguments("postgresql://h/hr", "redis://h", &[], Some("json"));
+    assert_eq!(from_arguments(&json, &env).unwrap().plain.structure, Structure::Json { index: None });
+}
+
+#[test]
+fn every_structure() {
+    let config = parse(&format!(
+        "{SMALLEST}tables:
+  emp:
+    - {{ type: json, key: 'e:{{id}}', index: true }}
+    - {{ type: hash, index: [name, {{ age: numeric }}] }}
+    - {{ type: string, key: 's:{{id}}', value: '{{name}}' }}
+    - {{ type: set }}
+    - {{ type: sorted_set, key: 'z:{{dept}}', member: '{{name}}', score: '{{age}}' }}
+    - {{ type: stream, format: debezium, max_len: 1_000 }}
+    - {{ type: json, key: 'j:{{id}}', index: false, nulls: omit }}
+"
+    ));
+    let found: Vec<(Structure, String)> = config.tables[0]
+        .outputs
+        .iter()
+        .map(|output| (output.structure.clone(), output.key.to_string()))
+        .collect();
+    let template = |text: &str| Template::parse(text).unwrap();
+    let columns = vec![("name".to_owned(), None), ("age".to_owned(), Some(IndexType::Numeric))];
+    let expected = [
+        (Structure::Json { index: Some(Index::All) }, "e:{id}"),
+        (Structure::Hash { index: Some(Index::Only(columns)) }, "{table}:{pk}"),
+        (Structure::String { value: Some(template("{name}")) }, "s:{id}"),
+        (Structure::Set { member: template("{pk}") }, "{table}"),
+        (Structure::SortedSet { member: template("{name}"), score: template("{age}") }, "z:{dept}"),
+        (Structure::Stream { format: Format::Debezium, max_len: Some(1000) }, "{table}:events"),
+        (Structure::Json { index: None }, "j:{id}"),
+    ];
+    assert_eq!(found, expected.map(|(structure, key)| (structure, key.to_owned())));
+    let nulls: Vec<Nulls> = config.tables[0].outputs.iter().map(|output| output.values.nulls).collect();
+    assert_eq!(nulls[0..3], [Nulls::Empty, Nulls::Omit, Nulls::Empty]);
+    assert_eq!(nulls[6], Nulls::Omit);
 }
 
 #[test]
@@ -232,7 +270,14 @@ fn errors_without_a_file() {
             arguments(source, target, &["a.b.c"], None),
             "--tables: a table pattern has at most two parts; write a name with a dot in double quotes",
         ),
-        (arguments(source, target, &[], Some("json")), "--type: the type is not known; known types: hash"),
+        (
+            arguments(source, target, &[], Some("list")),
+            "--type: the type is not known; known types: hash, json, string, set, sorted_set, stream",
+        ),
+        (
+            arguments(source, target, &[], Some("sorted_set")),
+            "--type: sorted_set needs a score, which has no option; write a configuration file",
+        ),
         (arguments(source, target, &[], Some("hsah")), "--type: the type is not known; did you mean `hash`?"),
     ] {
         let error = from_arguments(&typed, &env).unwrap_err();

@@ -52,6 +52,15 @@ impl Converter {
         Converter { kind, options }
     }
 
+    /// For a score: dates and times as seconds since the epoch, unless another unit was asked for.
+    pub(crate) fn score(kind: Kind, options: ValueOptions) -> Converter {
+        let timestamps = match options.timestamps {
+            Timestamps::Iso => Timestamps::EpochSeconds,
+            asked => asked,
+        };
+        Converter::new(kind, ValueOptions { timestamps, ..options })
+    }
+
     /// Whether [`Converter::text`] returns its input untouched, whatever the input, so that the
     /// caller can skip the call.
     pub(crate) fn is_verbatim(&self) -> bool {
@@ -108,7 +117,6 @@ impl Converter {
     }
 
     /// Appends the value as JSON.
-    #[cfg_attr(not(test), expect(dead_code, reason = "documents are written with it; hashes take text"))]
     pub(crate) fn json(&self, input: &[u8], out: &mut Vec<u8>) {
         json(&self.kind, self.options, input, out);
     }

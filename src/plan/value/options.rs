@@ -11,6 +11,9 @@ pub enum Timestamps {
     EpochMs,
     /// Microseconds since 1970-01-01T00:00:00Z, PostgreSQL's full precision.
     EpochUs,
+    /// Seconds since then, with a fraction where it is not zero: what a score is made of. Not to be
+    /// configured.
+    EpochSeconds,
 }
 
 /// How `bytea` is written.

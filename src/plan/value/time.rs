@@ -200,14 +200,29 @@ fn read_offset(text: &[u8]) -> Option<i64> {
 
 fn write_epoch(timestamps: Timestamps, seconds: i64, micros: i64, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
-    let text = if timestamps == Timestamps::EpochMs {
+    // The last microseconds of PostgreSQL's year 294276 are beyond 64 bits from 1970.
+    let total = i128::from(seconds) * 1_000_000 + i128::from(micros);
+    let text = match timestamps {
         // The fraction counts upwards in any era, hence this is the floor.
-        digits.format(seconds * 1_000 + micros / 1_000)
-    } else {
-        // The last microseconds of PostgreSQL's year 294276 are beyond 64 bits from 1970.
-        digits.format(i128::from(seconds) * 1_000_000 + i128::from(micros))
+        Timestamps::EpochMs => digits.format(seconds * 1_000 + micros / 1_000),
+        Timestamps::EpochSeconds if micros == 0 => digits.format(seconds),
+        Timestamps::EpochSeconds => return write_seconds(total, out),
+        Timestamps::Iso | Timestamps::EpochUs => digits.format(total),
     };
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Microseconds as seconds with a fraction.
+fn write_seconds(micros: i128, out: &mut Vec<u8>) {
+    if micros < 0 {
+        out.push(b'-');
+    }
+    let micros = micros.unsigned_abs();
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(micros / 1_000_000).as_bytes());
+    out.push(b'.');
+    let fraction = digits.format(1_000_000 + micros % 1_000_000);
+    out.extend_from_slice(fraction[1..].trim_end_matches('0').as_bytes());
 }
 
 /// `2018-08-09T19:50:13` from seconds since the epoch.

@@ -238,3 +238,18 @@ proptest! {
         prop_assert_eq!(text(&Kind::Date, Timestamps::EpochMs, &day), midnight.to_string());
     }
 }
+
+#[test]
+fn seconds_for_scores() {
+    let options = ValueOptions { timestamps: Timestamps::EpochSeconds, ..ValueOptions::default() };
+    for (kind, input, expected) in [
+        (Kind::Timestamp, "1970-01-01 00:00:01", "1"),
+        (Kind::Timestamp, "1970-01-01 00:00:01.5", "1.5"),
+        (Kind::TimestampTz, "1969-12-31 23:59:59.75+00", "-0.25"),
+        (Kind::TimestampTz, "2018-08-09 19:50:13.000001+00", "1533844213.000001"),
+        (Kind::Date, "1970-01-02", "86400"),
+        (Kind::Date, "infinity", "infinity"),
+    ] {
+        assert_eq!(check::text(&kind, options, input.as_bytes()), expected.as_bytes(), "{input}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Search indexes, and the modules that outputs need.
+//!
+//! An index is made before rows are read, so that it fills while they are written, and made anew when
+//! its definition has changed; what it was made from is in the checkpoint. Documents stay: dropping an
+//! index and making it again only makes the module read them once more. These commands can't stand in a
+//! transaction, so they go over a connection of their own, after this instance has taken over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::capture::Captured;
+use super::session::Session;
+use crate::config::{Output, OutputKind};
+use crate::error::Error;
+use crate::plan::search::SearchIndex;
+use crate::redis::resp::Reply;
+use crate::redis::{self, Connection};
+
+/// A module, the command by which it is known, and what needs it.
+type Module = (&'static str, &'static [u8], &'static str);
+
+const JSON: Module = ("RedisJSON", b"JSON.SET", "`type: json`");
+const SEARCH: Module = ("RediSearch", b"FT.CREATE", "`index`");
+
+/// Refuses to start where Redis lacks a module that an output needs.
+pub(super) async fn require_modules(
+    redis: &mut Connection,
+    outputs: impl Iterator<Item = &Output>,
+) -> Result<(), Error> {
+    let mut needed = BTreeSet::new();
+    for output in outputs {
+        if output.structure.kind() == OutputKind::Json {
+            needed.insert(JSON);
+        }
+        if output.structure.index().is_some() {
+            needed.insert(SEARCH);
+        }
+    }
+    for (module, command, what) in needed {
+        match redis.call(&[b"COMMAND", b"INFO", command]).await {
+            Ok(Reply::Array(found)) if found.iter().all(|one| matches!(one, Reply::Nil)) => {
+                return Err(Error::Setting(format!(
+                    "Redis has no module {module}, which {what} needs: use Redis 8 or later, Redis Stack, or load it \
+                     with `loadmodule` in redis.conf"
+                )));
+            }
+            Ok(_) => {}
+            // It may not be asked; should the module be missing, the first write will tell.
+            Err(redis::Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Session<'_> {
+    /// Makes the indexes that are missing or were made differently, and drops those that nobody asks
+    /// for any more.
+    pub(super) async fn make_indexes(&mut self) -> Result<(), Error> {
+        let mut wanted = BTreeMap::new();
+        for captured in self.captured.values() {
+            if captured.outputs.iter().any(|output| output.structure.index().is_some())
+                && let Some(index) = captured.plan(&self.pipeline.file)?.index
+            {
+                wanted.insert(index.name.clone(), index);
+            }
+        }
+        if wanted.is_empty() && self.indexes.is_empty() {
+            return Ok(());
+        }
+        let mut redis = self.open_redis().await?;
+        for index in wanted.values() {
+            self.make_index(&mut redis, index).await?;
+        }
+        let unwanted: Vec<String> =
+            self.indexes.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in unwanted {
+            if exists(&mut redis, &name).await? {
+                redis.call(&[b"FT.DROPINDEX", name.as_bytes()]).await?;
+                tracing::info!(index = name, "search index dropped: nothing asks for it any more");
+            }
+            self.indexes.remove(&name);
+            self.writer.extra().index(&name, "");
+        }
+        Ok(())
+    }
+
+    /// The table's columns have changed while it is streamed.
+    pub(super) async fn remake_index(&mut self, captured: &Captured) -> Result<(), Error> {
+        if captured.outputs.iter().all(|output| output.structure.index().is_none()) {
+            return Ok(());
+        }
+        if let Some(index) = captured.plan(&self.pipeline.file)?.index {
+            let mut redis = self.open_redis().await?;
+            self.make_index(&mut redis, &index).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_index(&mut self, redis: &mut Connection, index: &SearchIndex) -> Result<(), Error> {
+        let arguments = index.arguments();
+        let texts: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument)).collect();
+        let definition = serde_json::to_string(&texts).unwrap_or_default();
+        let there = exists(redis, &index.name).await?;
+        if there && self.indexes.get(&index.name) == Some(&definition) {
+            return Ok(());
+        }
+        if there {
+            redis.call(&[b"FT.DROPINDEX", index.name.as_bytes()]).await?;
+        }
+        let mut command: Vec<&[u8]> = vec![b"FT.CREATE"];
+        command.extend(arguments.iter().map(Vec::as_slice));
+        redis.call(&command).await?;
+        tracing::info!(index = index.name, "search index {}", if there { "made anew" } else { "made" });
+        self.writer.extra().index(&index.name, &definition);
+        self.indexes.insert(index.name.clone(), definition);
+        Ok(())
+    }
+}
+
+async fn exists(redis: &mut Connection, index: &str) -> Result<bool, Error> {
+    match redis.call(&[b"FT._LIST"]).await? {
+        Reply::Array(names) => Ok(names.iter().any(|name| name.text().as_deref() == Some(index))),
+        _ => Ok(false),
+    }
+}
