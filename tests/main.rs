@@ -11,5 +11,6 @@ mod faults;
 mod harness_tests;
 mod hashes;
 mod snapshots;
+mod structures;
 mod takeover;
 mod values;

@@ -65,13 +65,12 @@ impl Output {
     }
 
     fn of(structure: Structure) -> Output {
-        let kind = structure.kind();
         Output {
-            structure,
-            key: kind.default_key(),
+            key: structure.kind().default_key(),
             columns: Columns::default(),
             ttl: None,
-            values: ValueOptions { nulls: kind.default_nulls(), ..ValueOptions::default() },
+            values: ValueOptions { nulls: structure.default_nulls(), ..ValueOptions::default() },
+            structure,
             line: 0,
         }
     }
@@ -157,7 +156,8 @@ fn output(node: &Node, table: &str) -> Result<Output, Fault> {
     let kind = kind.choice(&format!("the type of {what}"), KINDS)?;
     let fields = kind.only_own(fields, &what)?;
     let named = |key: &str| format!("{key} in {what}");
-    let mut values = ValueOptions { nulls: kind.default_nulls(), ..ValueOptions::default() };
+    let structure = Structure::read(kind, &fields, &what)?;
+    let mut values = ValueOptions { nulls: structure.default_nulls(), ..ValueOptions::default() };
     if let Some(node) = fields.get("timestamps") {
         values.timestamps = node.choice(&named("timestamps"), TIMESTAMPS)?;
     }
@@ -179,7 +179,7 @@ fn output(node: &Node, table: &str) -> Result<Output, Fault> {
         (None, None) => Columns::All,
     };
     Ok(Output {
-        structure: Structure::read(kind, &fields, &what)?,
+        structure,
         key: match fields.get("key") {
             Some(node) => key(node, kind, &what)?,
             None => kind.default_key(),

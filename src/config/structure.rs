@@ -170,14 +170,6 @@ impl OutputKind {
         }
     }
 
-    /// Hashes leave a NULL out unless told otherwise; JSON has a word for it.
-    pub(super) fn default_nulls(self) -> Nulls {
-        match self {
-            OutputKind::Json | OutputKind::String => Nulls::Empty,
-            _ => Nulls::Omit,
-        }
-    }
-
     /// Refuses options of other kinds and those that nothing has.
     pub(super) fn only_own<'a>(self, fields: Fields<'a>, what: &str) -> Result<Fields<'a>, Fault> {
         let has = |kinds: &[OutputKind]| kinds.contains(&self);
@@ -222,6 +214,14 @@ impl Structure {
             Structure::Set { .. } => OutputKind::Set,
             Structure::SortedSet { .. } => OutputKind::SortedSet,
             Structure::Stream { .. } => OutputKind::Stream,
+        }
+    }
+
+    /// What has no word for NULL leaves it out, unless told otherwise.
+    pub(super) fn default_nulls(&self) -> Nulls {
+        match self {
+            Structure::Hash { .. } | Structure::Stream { format: Format::Flat, .. } => Nulls::Omit,
+            _ => Nulls::Empty,
         }
     }
 

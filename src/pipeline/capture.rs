@@ -28,7 +28,16 @@ impl Captured {
     }
 
     pub(crate) fn plan(&self, file: &str) -> Result<Plan, Error> {
-        Plan::compile(self.shape.clone(), &self.outputs, self.strictness)
+        self.compile(file, self.strictness)
+    }
+
+    /// The plan for a definition that came while the table was streamed.
+    pub(crate) fn streaming_plan(&self, file: &str) -> Result<Plan, Error> {
+        self.compile(file, Strictness::Streaming)
+    }
+
+    fn compile(&self, file: &str, strictness: Strictness) -> Result<Plan, Error> {
+        Plan::compile(self.shape.clone(), &self.outputs, strictness)
             .map_err(|source| Error::Plan { file: file.to_owned(), source: Box::new(source) })
     }
 }

@@ -85,6 +85,8 @@ impl Session<'_> {
         incomplete: &Incomplete,
     ) -> Result<(), Error> {
         let (old, new) = (&incomplete.old, &incomplete.new);
+        let transaction = following.transaction.map(|transaction| transaction.xid);
+        self.wait_until_visible(transaction.as_slice()).await?;
         let mut current = [None, None];
         for (row, current) in [old, new].into_iter().zip(&mut current) {
             if let Some(row) = row.as_ref().map(OwnedRow::row) {
@@ -139,6 +141,8 @@ impl Session<'_> {
             return Ok(row);
         }
         let mut keys = vec![key.clone()];
+        let mut transactions: Vec<u32> =
+            following.transaction.map(|transaction| transaction.xid).into_iter().collect();
         let mut decoder = Decoder::default();
         for payload in self.stream.ahead() {
             match decoder.decode(payload) {
@@ -151,14 +155,17 @@ impl Session<'_> {
                         keys.push(key);
                     }
                 }
+                Some(Message::Frame(Frame::Begin { xid, .. })) => transactions.push(xid),
                 // A table may look otherwise from there on.
                 Some(Message::Frame(Frame::Relation(_))) | None => break,
                 _ => {}
             }
-            if keys.len() >= MOST_KEYS {
+            if keys.len() >= MOST_KEYS || transactions.len() >= MOST_KEYS {
                 break;
             }
         }
+        // A row as it was before a change must not be taken for the row after it.
+        self.wait_until_visible(&transactions).await?;
         let mut rows = self.read_rows(plan, keys.clone()).await?;
         let found = rows.found.remove(&key);
         following.ahead.fill(relation, keys.get(1..).unwrap_or_default(), rows);

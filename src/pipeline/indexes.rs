@@ -89,7 +89,7 @@ impl Session<'_> {
         if captured.outputs.iter().all(|output| output.structure.index().is_none()) {
             return Ok(());
         }
-        if let Some(index) = captured.plan(&self.pipeline.file)?.index {
+        if let Some(index) = captured.streaming_plan(&self.pipeline.file)?.index {
             let mut redis = self.open_redis().await?;
             self.make_index(&mut redis, &index).await?;
         }

@@ -340,7 +340,8 @@ impl Session<'_> {
         let again = following.applier.relations.contains_key(&oid);
         let strange = relation.columns.iter().any(|column| self.types.kind(column.type_oid).is_none());
         if again || strange {
-            self.wait_until_visible(following.transaction).await?;
+            let transaction = following.transaction.map(|transaction| transaction.xid);
+            self.wait_until_visible(transaction.as_slice()).await?;
         }
         let types = relation.columns.iter().map(|column| column.type_oid);
         self.types.learn(&mut self.control, types).await?;
@@ -398,12 +399,12 @@ impl Session<'_> {
 
     /// The stream can be quicker than the catalog: a transaction is sent when its commit record is on
     /// disk, and can be seen by others a moment later. Until then the catalog has the old definitions.
-    async fn wait_until_visible(&mut self, transaction: Option<Transaction>) -> Result<(), Error> {
-        let Some(Transaction { xid, .. }) = transaction else { return Ok(()) };
+    pub(super) async fn wait_until_visible(&mut self, transactions: &[u32]) -> Result<(), Error> {
         loop {
             let seen = self.control.query_one("SELECT pg_catalog.txid_current_snapshot()").await?;
             let seen = seen.and_then(|text| text.parse::<Visibility>().ok());
-            if *self.shutdown.borrow() || seen.is_none_or(|seen| seen.saw(xid)) {
+            let all = seen.is_none_or(|seen| transactions.iter().all(|&xid| seen.saw(xid)));
+            if all || *self.shutdown.borrow() {
                 return Ok(());
             }
             self.heartbeat().await?;
@@ -431,7 +432,7 @@ impl Session<'_> {
                 self.writer.extra().table(name, state);
                 return self.remake_index(captured).await;
             }
-            let plan = captured.plan(&self.pipeline.file)?;
+            let plan = captured.streaming_plan(&self.pipeline.file)?;
             state.read_again(plan.has_moved_rows(&state.columns));
             self.writer.extra().table(name, state);
         }
