@@ -218,6 +218,15 @@ fn a_configuration_is_complete_yaml() {
     );
 }
 
+#[test]
+fn a_world_with_modules_has_them_and_begins_empty() {
+    let Some(world) = World::with_modules() else { return };
+    assert_eq!(world.redis::<i64>(&["DBSIZE"]), 0);
+    world.redis::<()>(&["JSON.SET", "k", "$", "{}"]);
+    assert_eq!(world.redis::<Vec<String>>(&["FT._LIST"]), [""; 0]);
+    assert!(world.target_url().contains(&world.redis_port().to_string()));
+}
+
 // --- compare ---
 
 #[test]

@@ -17,6 +17,9 @@ use super::{Result, find, port};
 /// How a server is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// The program and its first arguments, instead of the installed server: one that has modules. It
+    /// takes the options of redis-server, and must become the server (`exec`), not start it.
+    pub command: Vec<String>,
     /// Keep every write across a kill -9: an append-only file, synced before each reply.
     pub durable: bool,
     /// Further arguments for the server, such as `["--maxmemory", "10mb"]`.
@@ -55,10 +58,14 @@ const STOP: Duration = Duration::from_secs(20);
 impl Redis {
     /// Starts a server and returns when it answers.
     pub fn start(settings: Settings) -> Result<Self> {
+        let program = match settings.command.first() {
+            Some(program) => PathBuf::from(program),
+            None => find::redis()?,
+        };
         let mut redis = Self {
             process: None,
             directory: Directory::new("redis")?,
-            program: find::redis()?,
+            program,
             settings,
             port: port::free()?,
         };
@@ -87,6 +94,7 @@ impl Redis {
     fn launch(&mut self) -> Result<()> {
         let mut command = Command::new(&self.program);
         command
+            .args(self.settings.command.iter().skip(1))
             .arg("--bind")
             .arg("127.0.0.1")
             .arg("--port")

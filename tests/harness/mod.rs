@@ -13,6 +13,7 @@
 
 mod compare;
 mod connector;
+mod modules;
 mod proxy;
 mod world;
 
@@ -27,16 +28,17 @@ use std::io::Write;
 /// that did not run must not look like one that passed.
 macro_rules! skip {
     ($($reason:tt)*) => {{
-        $crate::harness::skipped(::std::any::type_name_of_val(&|| ()), &format!($($reason)*));
+        let place = ::std::any::type_name_of_val(&|| ());
+        let (_, name) = place.split_once("::").unwrap_or(("", place));
+        $crate::harness::skipped(name.trim_end_matches("::{{closure}}"), &format!($($reason)*));
         return;
     }};
 }
 pub(crate) use skip;
 
 /// Use [`skip!`], which also returns.
-pub(crate) fn skipped(place: &str, reason: &str) {
-    let (_, name) = place.split_once("::").unwrap_or(("", place));
-    let line = format!("skipped: {}: {reason}", name.trim_end_matches("::{{closure}}"));
+pub(crate) fn skipped(name: &str, reason: &str) {
+    let line = format!("skipped: {name}: {reason}");
     if let Some(file) = std::env::var_os("TEST_SKIPPED_FILE") {
         let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
         // In one piece, because other tests write there at the same time.

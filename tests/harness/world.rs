@@ -17,6 +17,7 @@ use redis::FromRedisValue;
 use redis_connect_postgres::throwaway::{Directory, Postgres, Redis, postgres as pg, redis as rd};
 
 use super::connector::{Connector, Process};
+use super::modules::{self, Given, Modules};
 
 /// How long [`World::eventually`] waits, and the patience with everything that should be quick.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,7 +53,9 @@ pub(crate) struct World {
     directory: Directory,
     /// `None` for the shared cluster.
     own: Option<RefCell<Postgres>>,
-    server: RefCell<Redis>,
+    /// `None` for one that was started by somebody else.
+    server: Option<RefCell<Redis>>,
+    given: Option<Given>,
     postgres: RefCell<Option<Client>>,
     redis: RefCell<Option<redis::Connection>>,
     connectors: RefCell<Vec<Arc<Process>>>,
@@ -97,6 +100,23 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
+        let server = Redis::start(settings.redis.clone()).unwrap_or_else(|e| panic!("{e}"));
+        Self::beside(settings, Some(server), None)
+    }
+
+    /// Like [`World::new`], with a Redis that has RedisJSON and RediSearch. `None` where there is none:
+    /// that is noted, and the test is to return.
+    pub(crate) fn with_modules() -> Option<Self> {
+        Some(match modules::named()? {
+            Modules::Command(command) => {
+                let redis = rd::Settings { command, ..rd::Settings::default() };
+                Self::with(Settings { redis, ..Settings::default() })
+            }
+            Modules::Server(given) => Self::beside(Settings::default(), None, Some(given)),
+        })
+    }
+
+    fn beside(settings: Settings, server: Option<Redis>, given: Option<Given>) -> Self {
         let name = unique_name();
         let own = settings.postgres.map(|settings| {
             // The test's own settings come last and count.
@@ -108,7 +128,8 @@ impl World {
         let world = Self {
             directory: Directory::new("world").unwrap_or_else(|e| panic!("{e}")),
             own,
-            server: RefCell::new(Redis::start(settings.redis).unwrap_or_else(|e| panic!("{e}"))),
+            server: server.map(RefCell::new),
+            given,
             postgres: RefCell::new(None),
             redis: RefCell::new(None),
             connectors: RefCell::new(Vec::new()),
@@ -130,7 +151,8 @@ impl World {
 
     /// The Redis, to stop, kill, pause and start.
     pub(crate) fn redis_server(&self) -> RefMut<'_, Redis> {
-        self.server.borrow_mut()
+        let own = self.server.as_ref();
+        own.expect("the Redis that TEST_REDIS_STACK names is not this test's to stop").borrow_mut()
     }
 
     pub(crate) fn postgres_port(&self) -> u16 {
@@ -138,7 +160,10 @@ impl World {
     }
 
     pub(crate) fn redis_port(&self) -> u16 {
-        self.server.borrow().port()
+        match (&self.server, &self.given) {
+            (Some(server), _) => server.borrow().port(),
+            (None, given) => given.as_ref().unwrap().port(),
+        }
     }
 
     /// The major version of PostgreSQL.
@@ -165,7 +190,10 @@ impl World {
     }
 
     pub(crate) fn target_url(&self) -> String {
-        self.target_url_at(self.redis_port())
+        match &self.given {
+            Some(given) => given.url().to_owned(),
+            None => self.target_url_at(self.redis_port()),
+        }
     }
 
     pub(crate) fn target_url_at(&self, port: u16) -> String {
