@@ -25,8 +25,8 @@ pub(crate) struct Member {
     pub(crate) column: usize,
     /// `"name":`
     name: Vec<u8>,
-    /// `$["name"]`
-    pub(crate) path: Vec<u8>,
+    /// See [`path`].
+    pub(crate) path: Option<Vec<u8>>,
     converter: Converter,
     guard: Guard,
 }
@@ -38,12 +38,18 @@ pub(crate) struct Document {
     pub(crate) nulls: Nulls,
 }
 
-/// The JSONPath of a member of the document.
-pub(crate) fn path(name: &str) -> Vec<u8> {
-    let mut path = b"$[".to_vec();
-    json_string(name.as_bytes(), &mut path);
-    path.push(b']');
-    path
+/// The JSONPath of a member of the document, `$["name"]`; `None` where RedisJSON has none for the name.
+///
+/// Its paths know escapes only to find the closing quote: what is made at `$["a\"b"]` is a member with
+/// the backslash in its name. So a name is put between the quotes that it does not have, as it is.
+pub(crate) fn path(name: &str) -> Option<Vec<u8>> {
+    let quote = match (name.contains('"'), name.contains('\'')) {
+        _ if name.contains('\\') => return None,
+        (false, _) => '"',
+        (true, false) => '\'',
+        (true, true) => return None,
+    };
+    Some(format!("$[{quote}{name}{quote}]").into_bytes())
 }
 
 impl Document {
@@ -73,6 +79,11 @@ impl Document {
             Member::new(index, &column.name, Converter::new(column.kind.clone(), options), Guard::None)
         };
         Document { members: shape.key.iter().map(member).collect(), nulls: Nulls::Empty }
+    }
+
+    /// Every member has a path, so that each can be set alone.
+    pub(crate) fn is_addressable(&self) -> bool {
+        self.members.iter().all(|member| member.path.is_some())
     }
 
     /// A member that the row does not tell.
@@ -159,11 +170,12 @@ mod tests {
             ("a.b c", r#"$["a.b c"]"#),
             ("$[0]", r#"$["$[0]"]"#),
             ("it's", r#"$["it's"]"#),
-            ("q\"q", r#"$["q\"q"]"#),
-            ("b\\b", r#"$["b\\b"]"#),
+            ("q\"q", r#"$['q"q']"#),
+            ("new\nline", "$[\"new\nline\"]"),
         ] {
-            assert_eq!(path(name), expected.as_bytes());
+            assert_eq!(path(name).as_deref(), Some(expected.as_bytes()));
         }
+        assert_eq!((path("b\\b"), path("b\"o't")), (None, None));
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Plan {
     /// Leaves out every column that `keep` does not keep, in all outputs; keys stay. False when some
     /// output can't be written without them.
     pub(crate) fn restrict(&mut self, keep: impl Fn(usize) -> bool) -> bool {
-        self.sinks.iter_mut().fold(true, |all, sink| sink.restrict(&keep) && all)
+        let restricted: Vec<bool> = self.sinks.iter_mut().map(|sink| sink.restrict(&keep)).collect();
+        !restricted.contains(&false)
     }
 
     /// What the keys look like that rows of this table get, events aside.

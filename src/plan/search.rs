@@ -123,7 +123,7 @@ impl SearchIndex {
             }
             _ => {
                 for (column, name) in &written {
-                    if suggested(shape, output, *column).is_some() {
+                    if has_path(output, name) && suggested(shape, output, *column).is_some() {
                         fields.push(field(shape, output, *column, name, None)?);
                     }
                 }
@@ -175,7 +175,8 @@ impl SearchIndex {
                 _ => field.name.clone(),
             };
             if self.kind == OutputKind::Json {
-                add(&path(&stored));
+                // A column without a path is no field.
+                add(&path(&stored).unwrap_or_default());
             } else {
                 add(stored.as_bytes());
             }
@@ -227,6 +228,11 @@ fn suggested(shape: &Shape, output: &Output, column: usize) -> Option<IndexType>
         Searched::Vector(Some(_)) if json => Some(IndexType::Vector),
         Searched::Vector(_) | Searched::Not => None,
     }
+}
+
+/// A field of a document is found by its path.
+fn has_path(output: &Output, name: &str) -> bool {
+    output.structure.kind() == OutputKind::Hash || path(name).is_some()
 }
 
 /// Why a column can't be a field of this type.
@@ -286,6 +292,13 @@ fn field(
             place: place(shape, output),
             what: format!("`index` can't have the column `{column_name}` as {kind:?}: {reason}"),
         });
+    }
+    if !has_path(output, name) {
+        let what = format!(
+            "`index` names the column `{column_name}`, but RedisJSON has no path for a name with a backslash or both \
+             kinds of quotes; rename it under `columns`"
+        );
+        return Err(mistake(shape, output, what));
     }
     let dimensions = match shape.columns[column].searched {
         Searched::Vector(Some(dimensions)) => dimensions,

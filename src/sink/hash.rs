@@ -95,7 +95,9 @@ impl Field {
 }
 
 impl Body for Hash {
-    const LEAVES_ALONE: bool = true;
+    fn leaves_alone(&self) -> bool {
+        true
+    }
 
     #[inline]
     fn set(&self, row: &Row<'_>, ttl: Option<&[u8]>, workspace: &mut Workspace, out: &mut Commands) {

@@ -1,6 +1,6 @@
 //! A row as a JSON document: JSON.SET of the whole, or of the paths that are known.
 //!
-//! JSON.MERGE would not do for the second: it merges objects that should be replaced, and deletes what
+//! A document with a member that no path leads to is always written as a whole. JSON.MERGE would not do for paths: it merges objects that should be replaced, and deletes what
 //! is set to null.
 
 use super::keyed::{Body, Keyed};
@@ -35,12 +35,14 @@ impl Keyed<Json> {
         let before = body.document.members.len();
         body.document.members.retain(|member| keep(member.column));
         body.restricted |= body.document.members.len() < before;
-        true
+        body.document.is_addressable()
     }
 }
 
 impl Body for Json {
-    const LEAVES_ALONE: bool = true;
+    fn leaves_alone(&self) -> bool {
+        self.document.is_addressable()
+    }
 
     #[inline]
     fn set(&self, row: &Row<'_>, ttl: Option<&[u8]>, workspace: &mut Workspace, out: &mut Commands) {
@@ -61,15 +63,16 @@ impl Body for Json {
                 out.command(&[b"JSON.SET", key, b"$", b"{}", b"NX"]);
             }
             for member in &self.document.members {
+                let Some(path) = &member.path else { continue };
                 match row.get(member.column) {
                     Value::Unchanged => {}
                     Value::Null if self.document.nulls == Nulls::Omit => {
-                        out.command(&[b"JSON.DEL", key, &member.path]);
+                        out.command(&[b"JSON.DEL", key, path]);
                     }
                     value => {
                         body.clear();
                         member.value(value, body);
-                        out.command(&[b"JSON.SET", key, &member.path, body]);
+                        out.command(&[b"JSON.SET", key, path, body]);
                     }
                 }
             }

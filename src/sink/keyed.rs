@@ -19,7 +19,7 @@ use crate::row::{Change, Row};
 /// How a row is written under its key.
 pub(crate) trait Body {
     /// Values that were not sent can be left alone in Redis.
-    const LEAVES_ALONE: bool;
+    fn leaves_alone(&self) -> bool;
 
     /// Writes what is known of the row to `workspace.key`. False when nothing was, so that there is
     /// nothing to expire.
@@ -53,7 +53,7 @@ impl<B: Body> Keyed<B> {
     }
 
     fn needs_whole(&self) -> bool {
-        !B::LEAVES_ALONE || self.ttl.is_some()
+        !self.body.leaves_alone() || self.ttl.is_some()
     }
 
     pub(super) fn pattern(&self) -> KeyPattern {

@@ -28,7 +28,9 @@ pub(super) fn compile(context: Context<'_>, value: Option<&Template>) -> Result<
 }
 
 impl Body for Text {
-    const LEAVES_ALONE: bool = false;
+    fn leaves_alone(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn set(&self, row: &Row<'_>, ttl: Option<&[u8]>, workspace: &mut Workspace, out: &mut Commands) {

@@ -1,6 +1,8 @@
 //! What the snapshot and the stream make of every kind of change, in every structure but hashes.
 
+mod documents;
 mod memberships;
+mod search;
 mod several;
 mod streams;
 mod strings;
