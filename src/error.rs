@@ -28,14 +28,36 @@ pub enum Error {
     #[error(transparent)]
     Redis(#[from] redis::Error),
     /// Changes were lost, or positions do not fit together. Never passed over.
-    #[error("{0}")]
-    Gap(String),
+    #[error(
+        "{reason}. To read the tables again: set on_gap: resnapshot, or redis-connect-postgres reset, then run"
+    )]
+    Gap {
+        /// What is missing, and why.
+        reason: String,
+        /// What of the slot can still be used.
+        slot: SlotUse,
+    },
     /// Something about the environment or the source that its owner must change.
     #[error("{0}")]
     Setting(String),
     /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
     #[error("{0}")]
     Restart(String),
+}
+
+/// What a slot is good for after changes were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotUse {
+    /// The stream can go on from where it is.
+    Usable,
+    /// It has to be made anew.
+    Useless,
+}
+
+impl Error {
+    pub(crate) fn gap(reason: impl Into<String>, slot: SlotUse) -> Error {
+        Error::Gap { reason: reason.into(), slot }
+    }
 }
 
 /// What is done about an error.
@@ -58,7 +80,7 @@ impl Error {
             Error::Postgres(error) if error.is_transient() => Family::Transient,
             Error::Redis(error) if error.is_transient() => Family::Transient,
             Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
-            Error::Postgres(_) | Error::Redis(_) | Error::Gap(_) | Error::Setting(_) => Family::Definite,
+            Error::Postgres(_) | Error::Redis(_) | Error::Gap { .. } | Error::Setting(_) => Family::Definite,
         }
     }
 

@@ -8,6 +8,7 @@ mod harness;
 
 mod command_line;
 mod faults;
+mod gaps;
 mod harness_tests;
 mod hashes;
 mod snapshots;

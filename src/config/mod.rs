@@ -88,7 +88,21 @@ pub struct Config {
     pub plain: Output,
     /// How the tables are read at first.
     pub snapshot: Snapshot,
+    /// What is done when changes were lost.
+    pub on_gap: OnGap,
 }
+
+/// What is done when the changes between the checkpoint and the slot are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnGap {
+    /// The tables are read again, and keys whose rows are gone are removed.
+    #[default]
+    Resnapshot,
+    /// The program stops and says what is missing.
+    Fail,
+}
+
+const ON_GAP: &[(&str, OnGap)] = &[("resnapshot", OnGap::Resnapshot), ("fail", OnGap::Fail)];
 
 /// The PostgreSQL side.
 #[derive(Debug, Clone)]
@@ -101,6 +115,8 @@ pub struct Source {
     pub publication: String,
     /// How far the slot's confirmed position stays behind what is durable in Redis; default 60 s.
     pub retain: Duration,
+    /// How many bytes of write-ahead log it stays behind at most; default 1 GiB.
+    pub retain_bytes: u64,
     /// From `password` or `password_file`, else from the URL, else from `PGPASSWORD`.
     pub password: Secret,
 }
@@ -220,8 +236,8 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
     if matches!(root.value, Value::Null) {
         return Err(root.fault("the file is empty; it needs at least source.url and target.url"));
     }
-    let fields =
-        Fields::open(root, "the configuration")?.only(&["name", "source", "target", "tables", "snapshot"])?;
+    let fields = Fields::open(root, "the configuration")?
+        .only(&["name", "source", "target", "tables", "snapshot", "on_gap"])?;
     let source = fields.need("source")?;
     let target = fields.need("target")?;
     let from = Fields::open(source, "source")?.only(&[
@@ -231,6 +247,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         "slot",
         "publication",
         "retain",
+        "retain_bytes",
     ])?;
     let url = from.need("url")?;
     let url = PostgresUrl::parse(url.filled("source.url")?, env)
@@ -254,6 +271,10 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
                 Some(node) => node.duration("source.retain")?,
                 None => RETAIN,
             },
+            retain_bytes: match from.get("retain_bytes") {
+                Some(node) => node.size("source.retain_bytes", 0..=1 << 50)?,
+                None => RETAIN_BYTES,
+            },
             password: or_environment(password, env),
             url,
         },
@@ -266,12 +287,17 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
             Some(node) => snapshot(node)?,
             None => Snapshot::default(),
         },
+        on_gap: match fields.get("on_gap") {
+            Some(node) => node.choice("on_gap", ON_GAP)?,
+            None => OnGap::default(),
+        },
         plain: Output::hash(),
         name,
     })
 }
 
 const RETAIN: Duration = Duration::from_secs(60);
+const RETAIN_BYTES: u64 = 1 << 30;
 
 fn read_target(node: &Node) -> Result<Target, Fault> {
     let fields = Fields::open(node, "target")?.only(&["url", "password", "password_file", "batch"])?;
@@ -402,12 +428,14 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
             slot: format!("redis_connect_{name}"),
             publication: format!("redis_connect_{name}"),
             retain: RETAIN,
+            retain_bytes: RETAIN_BYTES,
             password: or_environment(secret(&url.password), env),
             url,
         },
         target: Target { password: secret(&target.password), url: target, batch: Batch::default() },
         tables: tables.collect::<Result<_, _>>()?,
         snapshot: Snapshot::default(),
+        on_gap: OnGap::default(),
         plain: output,
         name,
     })

@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
 use crate::postgres::catalog::{self, Table, Types};
-use crate::postgres::{Connection, identifier, publication};
+use crate::postgres::publication::{self, Publication};
+use crate::postgres::{Connection, identifier};
 
 /// A table that is captured.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Captured {
     pub(crate) outputs: Vec<Output>,
     /// See [`fingerprint`].
     pub(crate) fingerprint: String,
+    /// By what the publication sends it; another text when it may not have done so all the time.
+    pub(crate) published: String,
     strictness: Strictness,
 }
 
@@ -76,7 +79,9 @@ pub(crate) async fn capture(
     for Wanted { table, outputs, named } in wanted {
         types.learn(connection, table.columns.iter().map(|column| column.type_oid)).await?;
         let shape = Shape::of_table(&table, types);
-        let one = Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, strictness };
+        let published = String::new();
+        let one =
+            Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, published, strictness };
         one.plan(file)?;
         if named {
             by_name.insert(one.table.oid);
@@ -185,6 +190,7 @@ async fn publish(
             let tables = publishable(captured.values().map(|one| &one.table).collect())?;
             publication::create(connection, name, &tables, version).await?;
             tracing::info!(publication = name, tables = tables.len(), "publication made");
+            identify(captured, publication::find(connection, name).await?.as_ref());
         }
         return Ok(());
     };
@@ -209,6 +215,7 @@ async fn publish(
         if found.ours && publishing == Publishing::Allowed {
             publication::add(connection, name, &publishable(missing)?).await?;
             tracing::info!(publication = name, "tables added to the publication");
+            identify(captured, publication::find(connection, name).await?.as_ref());
             return Ok(());
         }
         if let Some(named) = missing.iter().find(|table| by_name.contains(&table.oid) && !found.ours) {
@@ -229,7 +236,16 @@ async fn publish(
         }
         true
     });
+    identify(captured, Some(&found));
     Ok(())
+}
+
+/// Notes by what each table is sent. A publication of all tables, or of a schema's, has no entry for one.
+fn identify(captured: &mut BTreeMap<u32, Captured>, publication: Option<&Publication>) {
+    let Some(publication) = publication else { return };
+    for (oid, one) in captured {
+        one.published = publication.members.get(oid).unwrap_or(&publication.identity).clone();
+    }
 }
 
 /// Published without an identity, a table's own UPDATE and DELETE would fail in the application.

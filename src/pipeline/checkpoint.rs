@@ -12,6 +12,7 @@
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
 //! | `snapshot` | `running` or `done` |
 //! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
+//! | `id_base` | what is added to positions in entry IDs; 0 unless positions went back |
 //! | `index:idx:table` | the definition of a search index, as a JSON list of arguments; empty when it was dropped |
 //! | `table:schema.table` | [`TableState`] |
 
@@ -91,6 +92,12 @@ pub(crate) struct TableState {
     /// is read again when they don't any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) again: bool,
+    /// What the publication was when the rows were read: another one may have left changes out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) published: String,
+    /// Why changes are missing: its streams are still to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gap: Option<String>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -147,6 +154,10 @@ pub(crate) struct Checkpoint {
     /// ms since 1970.
     pub(crate) updated: u64,
     pub(crate) tables: BTreeMap<String, TableState>,
+    /// Added to positions in entry IDs.
+    pub(crate) id_base: u64,
+    /// Not stored: no entry has a later ID.
+    pub(crate) reached: Lsn,
     /// LSN and ordinal of the last entry that was written for a row of a snapshot.
     pub(crate) events: (u64, u64),
     /// Search indexes by name, and how they were made.
@@ -259,6 +270,8 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
         tables: tables_of(fields)?,
+        id_base: number("id_base").unwrap_or(0),
+        reached: Lsn::ZERO,
         events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),
         indexes: fields
             .iter()

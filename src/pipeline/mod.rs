@@ -12,8 +12,11 @@
 //! Nothing that a session knows outlives it, so every restart takes the way that a crash takes.
 
 mod apply;
+mod begin;
 mod capture;
+mod changes;
 pub(crate) mod checkpoint;
+mod gap;
 mod incomplete;
 mod indexes;
 pub(crate) mod lag;

@@ -25,9 +25,10 @@ use super::capture::Captured;
 use super::checkpoint::{Position, TableState};
 use super::progress::{Phase, TableProgress};
 use super::session::{End, Recovery, Session, only_grew};
+use super::truncate::Notice;
 use super::writer::Writer;
-use crate::config::Config;
-use crate::error::Error;
+use crate::config::{Config, OnGap};
+use crate::error::{Error, SlotUse};
 use crate::plan::{Plan, stream_names};
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::snapshot::{self, Snapshot};
@@ -96,7 +97,8 @@ impl Session<'_> {
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let prepare = prepare(&self.pipeline.config, &mut tables);
         let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
-        let resumed = self.announce(&mut tables, &snapshot).await?;
+        let mut workspace = self.snapshot_workspace();
+        let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
         tracing::info!(
             tables = tables.len(),
@@ -106,18 +108,12 @@ impl Session<'_> {
             if resumed { "snapshot goes on" } else { "snapshot begins" }
         );
         self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
-        let mut workspace = Workspace::new(&self.pipeline.config);
-        // Directly before the position at which the stream begins, and after what was written there.
-        workspace.event.begin_snapshot(self.start.lsn, 0, postgres_now());
-        if workspace.event.lsn().0 == self.events.0 {
-            workspace.event.ordinal = self.events.1;
-        }
         let mut reader = Reader { tables, workers, cells: Vec::new(), workspace };
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
             return Ok(Some(end));
         }
         let Reader { tables, mut workers, workspace, .. } = reader;
-        self.events = (workspace.event.lsn().0, workspace.event.ordinal);
+        self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
         for mut table in tables {
             if !table.state.complete
                 && let Some(worker) = workers.last_mut()
@@ -154,7 +150,20 @@ impl Session<'_> {
                 continue;
             }
             let shape = &captured.shape;
-            if state.outputs != captured.fingerprint {
+            if !state.published.is_empty() && state.published != captured.published {
+                let reason = format!(
+                    "the publication {} was made anew or changed, or {name} was taken out of it: changes in between \
+                     can be missing",
+                    self.pipeline.config.source.publication
+                );
+                if self.pipeline.config.on_gap == OnGap::Fail {
+                    return Err(Error::gap(reason, SlotUse::Usable));
+                }
+                tracing::warn!(table = name, "{reason}. It is read again (on_gap: resnapshot)");
+                state.read_again(true);
+                state.announced.clear();
+                state.gap = Some(reason);
+            } else if state.outputs != captured.fingerprint {
                 tracing::info!(table = name, "its configuration changed: it is read again");
                 state.read_again(true);
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
@@ -212,10 +221,31 @@ impl Session<'_> {
         Ok(tables)
     }
 
+    /// For rows that stand directly before the position at which the stream begins, and after what was
+    /// written there.
+    fn snapshot_workspace(&self) -> Workspace {
+        let mut workspace = Workspace::new(&self.pipeline.config);
+        workspace.event.set_id_base(self.id_base);
+        workspace.event.begin_snapshot(self.start.lsn, 0, postgres_now());
+        if workspace.event.id_lsn() == self.events.0 {
+            workspace.event.ordinal = self.events.1;
+        }
+        workspace
+    }
+
     /// Writes down what is going to be read before any row is.
-    async fn announce(&mut self, tables: &mut [Reading], snapshot: &Snapshot) -> Result<bool, Error> {
+    async fn announce(
+        &mut self,
+        tables: &mut [Reading],
+        snapshot: &Snapshot,
+        workspace: &mut Workspace,
+    ) -> Result<bool, Error> {
         let mut resumed = false;
         for table in tables.iter_mut() {
+            if let Some(reason) = table.state.gap.take() {
+                self.tell_streams(&table.plan, Notice::Gap(&reason), workspace).await?;
+                self.writer.extra().events((workspace.event.id_lsn(), workspace.event.ordinal));
+            }
             let state = &mut table.state;
             if state.columns.is_empty() {
                 let fresh = state.retired.is_empty();
@@ -225,6 +255,7 @@ impl Session<'_> {
                 state.keys = table.plan.key_patterns();
                 state.files.clone_from(&table.captured.table.files);
                 state.outputs.clone_from(&table.captured.fingerprint);
+                state.published.clone_from(&table.captured.published);
                 state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
             } else {
                 resumed = true;
@@ -404,7 +435,7 @@ impl Reader {
         };
         let event = &self.workspace.event;
         if event.ordinal > events {
-            writer.extra().events((event.lsn().0, event.ordinal));
+            writer.extra().events((event.id_lsn(), event.ordinal));
         }
         table.progress.rows.fetch_add(worker.rows - before, Relaxed);
         if matches!(result, Poll::Ready(Ok(true))) {

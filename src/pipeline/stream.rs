@@ -17,7 +17,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,7 +29,7 @@ use super::progress::Phase;
 use super::reread::ReadAhead;
 use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
 use super::supervise::Until;
-use crate::error::Error;
+use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness};
@@ -41,6 +41,9 @@ use crate::sink::Workspace;
 
 /// While there is load, the socket is looked at this often for what the low-water mark holds back.
 const LOAD_TICK: Duration = Duration::from_millis(1);
+
+/// How often the catalog is looked at for tables that have come or gone.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What one message asked for.
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Session<'_> {
         tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
         let mut workspace = Workspace::new(&self.pipeline.config);
         workspace.came_to = Some(HashSet::new());
+        workspace.event.set_id_base(self.id_base);
         let mut following = Following {
             decoder: Decoder::default(),
             applier: Applier::new(workspace),
@@ -89,6 +93,7 @@ impl Session<'_> {
             ahead: ReadAhead::default(),
         };
         let mut heartbeat = Session::heartbeat_timer();
+        let mut looked = Instant::now();
         let mut load = interval(LOAD_TICK);
         load.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -131,6 +136,11 @@ impl Session<'_> {
                     self.check_stream(reading).await?;
                     following.applier.forget_overlaps(self.writer.accepted().lsn);
                     self.begin_again(&following).await?;
+                    if following.transaction.is_none() && looked.elapsed() >= LOOK {
+                        self.look_for_tables().await?;
+                        looked = Instant::now();
+                    }
+                    self.writer.touch();
                 }
             }
         }
@@ -285,11 +295,13 @@ impl Session<'_> {
         let source = &self.pipeline.config.source;
         match error.sqlstate() {
             // pgoutput looks into the catalog as it was when the change was made.
-            Some("42704") => Error::Gap(format!(
-                "{error}: the slot {} begins before the publication was made, or the publication was dropped \
-                 since. To begin anew: redis-connect-postgres reset, then run",
-                source.slot
-            )),
+            Some("42704") => Error::gap(
+                format!(
+                    "{error}: the slot {} begins before the publication was made, or the publication was dropped since",
+                    source.slot
+                ),
+                SlotUse::Useless,
+            ),
             _ => error.into(),
         }
     }

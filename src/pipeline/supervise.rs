@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::gap::Gap;
 use super::progress::{Phase, Progress};
 use super::session::{End, Session};
-use crate::config::Config;
+use crate::config::{Config, OnGap};
 use crate::error::{Error, Family};
 
 /// When a run ends by itself.
@@ -46,12 +47,15 @@ pub(super) struct Begun {
     pub(super) epoch: Option<u64>,
     /// The last walsender of ours.
     pub(super) walsender: Option<u32>,
+    /// Changes are missing: the next session reads everything again.
+    pub(super) gap: Option<Gap>,
 }
 
 /// Runs until the end that was asked for, a signal, or an error that does not pass.
 pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
     let mut begun = Begun::default();
     let mut retry: Option<Retry> = None;
+    let mut gaps = 0;
     loop {
         let started = Instant::now();
         let error = match one_session(pipeline, &mut begun, retry.as_ref()).await {
@@ -60,6 +64,16 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
         };
         if *pipeline.shutdown.borrow() && error.family() != Family::Definite {
             return Ok(());
+        }
+        if let Error::Gap { reason, slot } = &error
+            && pipeline.config.on_gap == OnGap::Resnapshot
+        {
+            tracing::warn!("{reason}. All tables are read again (on_gap: resnapshot)");
+            begun.gap = Some(Gap { reason: reason.clone(), slot: *slot });
+            gaps += 1;
+            // Should it not mend it, it must not go on at full speed.
+            sleep(FIRST_PAUSE.saturating_mul(1 << gaps.min(8))).await;
+            continue;
         }
         match error.family() {
             Family::Usage | Family::Definite => return Err(error),

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use super::apply::{Tracked, Transaction};
 use super::session::{Recovery, Session};
 use crate::error::Error;
+use crate::plan::Plan;
+use crate::plan::key::KeyPattern;
 use crate::redis::resp::Commands;
 use crate::redis::scan::Scan;
 use crate::sink::{Sink, Workspace};
@@ -24,6 +26,14 @@ pub(super) fn remove(keys: &[Vec<u8>], out: &mut Commands) {
             out.argument(key);
         }
     }
+}
+
+/// What a table's streams are told beside its rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Notice<'a> {
+    Truncated,
+    /// Changes are missing before this, for the given reason.
+    Gap(&'a str),
 }
 
 impl Session<'_> {
@@ -67,33 +77,54 @@ impl Session<'_> {
             }
         }
         workspace.event.ordinal = transaction.ordinal;
-        for stream in table.plan.sinks.iter().filter_map(Sink::stream) {
-            if let Some(key) = stream.fixed_key() {
-                workspace.key = key.to_vec();
-                stream.truncated(workspace, self.writer.commands());
-                continue;
-            }
-            // Rows have several streams: each that there is gets to know.
-            let pattern = stream.pattern();
-            let mut scan = Scan::new(pattern.glob());
-            let mut keys = BTreeSet::new();
-            for command in self.writer.open_commands().walk() {
-                if let [b"XADD", key, ..] = command.as_slice()
-                    && pattern.matches(key)
-                {
-                    keys.insert(key.to_vec());
-                }
-            }
-            while let Some(page) = self.page(&mut scan, &mut redis).await? {
-                keys.extend(page.into_iter().filter(|key| pattern.matches(key)));
-            }
-            for key in keys {
-                workspace.key = key;
-                stream.truncated(workspace, self.writer.commands());
-            }
-        }
+        self.tell_streams(&table.plan, Notice::Truncated, workspace).await?;
         self.writer.count_change();
         tracing::info!(table = table.name, keys = count, "truncated");
         Ok(Recovery::Resumed)
+    }
+
+    /// Writes an event that concerns no single row to the table's streams.
+    pub(super) async fn tell_streams(
+        &mut self,
+        plan: &Plan,
+        notice: Notice<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        for stream in plan.sinks.iter().filter_map(Sink::stream) {
+            let keys = match stream.fixed_key() {
+                Some(key) => BTreeSet::from([key.to_vec()]),
+                // Rows have several streams: each that there is gets to know.
+                None => self.streams_like(&stream.pattern()).await?,
+            };
+            for key in keys {
+                workspace.key = key;
+                match notice {
+                    Notice::Truncated => stream.truncated(workspace, self.writer.commands()),
+                    Notice::Gap(reason) => {
+                        // Each table's is an entry of its own.
+                        workspace.event.ordinal += 1;
+                        stream.gap(reason, workspace, self.writer.commands());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn streams_like(&mut self, pattern: &KeyPattern) -> Result<BTreeSet<Vec<u8>>, Error> {
+        let mut redis = self.open_redis().await?;
+        let mut scan = Scan::new(pattern.glob());
+        let mut keys = BTreeSet::new();
+        for command in self.writer.open_commands().walk() {
+            if let [b"XADD", key, ..] = command.as_slice()
+                && pattern.matches(key)
+            {
+                keys.insert(key.to_vec());
+            }
+        }
+        while let Some(page) = self.page(&mut scan, &mut redis).await? {
+            keys.extend(page.into_iter().filter(|key| pattern.matches(key)));
+        }
+        Ok(keys)
     }
 }

@@ -42,6 +42,9 @@ impl Durable {
     }
 }
 
+/// How long an idle pipeline writes nothing.
+const TOUCH: Duration = Duration::from_secs(5);
+
 /// A point of the open batch at which it may end.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
@@ -179,6 +182,14 @@ impl Writer {
     /// Commands that wait to be written, of whole and of begun transactions.
     pub(super) fn open_commands(&self) -> &Commands {
         &self.open
+    }
+
+    /// An idle pipeline writes its checkpoint now and then, to notice when Redis has forgotten it.
+    pub(super) fn touch(&mut self) {
+        if self.is_idle() && self.mark.is_none() && self.open.count() == 0 && self.written.elapsed() >= TOUCH
+        {
+            self.mark(self.durable);
+        }
     }
 
     /// Sends what is marked, if nothing is in flight. A mark that only moves the position waits until

@@ -44,7 +44,8 @@ pub(crate) struct Document {
 /// the backslash in its name. So a name is put between the quotes that it does not have, as it is.
 pub(crate) fn path(name: &str) -> Option<Vec<u8>> {
     let quote = match (name.contains('"'), name.contains('\'')) {
-        _ if name.contains('\\') => return None,
+        // Space after the quote is skipped.
+        _ if name.contains('\\') || name.starts_with(char::is_whitespace) => return None,
         (false, _) => '"',
         (true, false) => '\'',
         (true, true) => return None,
@@ -175,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(path(name).as_deref(), Some(expected.as_bytes()));
         }
-        assert_eq!((path("b\\b"), path("b\"o't")), (None, None));
+        assert_eq!((path("b\\b"), path("b\"o't"), path(" a")), (None, None, None));
     }
 
     #[test]

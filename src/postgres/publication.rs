@@ -16,6 +16,10 @@ pub(crate) struct Publication {
     /// The tables that it sends, partitioned ones by their root, and which of their columns (`None`:
     /// all).
     pub(crate) tables: BTreeMap<u32, Option<Vec<String>>>,
+    /// What it is, and by what each table is in it: another text when it was made anew or changed, or
+    /// the table taken out and put back.
+    pub(crate) identity: String,
+    pub(crate) members: BTreeMap<u32, String>,
     /// We made it, so we may change it.
     pub(crate) ours: bool,
     /// False: partitions are sent under their own names.
@@ -32,7 +36,8 @@ const PUBLICATION: &str = "\
            p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, \
            (SELECT r.prrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_publication_rel r \
              WHERE r.prpubid = p.oid AND pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'prqual' IS NOT NULL \
-             LIMIT 1) \
+             LIMIT 1), \
+           pg_catalog.concat(p.oid, ':', p.xmin) \
       FROM pg_catalog.pg_publication p WHERE p.pubname = ";
 
 /// `None` when there is no publication of this name.
@@ -57,6 +62,17 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
             tables.insert(oid, columns.as_ref().and_then(|names| serde_json::from_str(names).ok()));
         }
     }
+    let identity = column(6).unwrap_or_default().to_owned();
+    let sql = format!(
+        "SELECT r.prrelid, pg_catalog.concat(r.oid, ':', r.xmin) FROM pg_catalog.pg_publication_rel r \
+           JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = {}",
+        literal(name)
+    );
+    let members = connection.query(&sql).await.map_err(doing)?.into_iter().filter_map(|row| {
+        let [Some(oid), Some(member)] = row.as_slice() else { return None };
+        Some((oid.parse().ok()?, format!("{identity} {member}")))
+    });
+    let members = members.collect();
     let quoted = identifier(name);
     let partial = match (column(4), column(5)) {
         (_, Some(table)) => Some(format!(
@@ -71,6 +87,8 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
     };
     Ok(Some(Publication {
         tables,
+        identity: identity.clone(),
+        members,
         ours: column(1) == Some(OURS) && column(3) == Some("t"),
         via_root: column(2) == Some("true"),
         partial,

@@ -42,9 +42,12 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
 ///
 /// The SQL function does not export a snapshot, and none is needed: which transactions the snapshot
 /// saw is told by their ids (see [`super::snapshot`]).
-pub(crate) async fn create(connection: &mut Connection, name: &str) -> Result<Lsn, Error> {
+///
+/// From PostgreSQL 17 on, standbys that synchronise slots get it too, so that it survives a failover.
+pub(crate) async fn create(connection: &mut Connection, name: &str, version: u32) -> Result<Lsn, Error> {
+    let failover = if version >= 170_000 { ", failover => true" } else { "" };
     let sql = format!(
-        "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput')",
+        "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput'{failover})",
         literal(name)
     );
     match connection.query_one(&sql).await {

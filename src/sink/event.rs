@@ -2,7 +2,8 @@
 //!
 //! An entry's ID is `<commit LSN>-<ordinal in the transaction>`, so Redis itself refuses an entry that
 //! is repeated. Rows of a snapshot stand directly before the position from which the stream follows:
-//! their LSN is the one before it, which no commit has.
+//! their LSN is the one before it, which no commit has. Where positions went back (another server,
+//! a restore), a base is added so that IDs go on growing.
 
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +25,8 @@ pub(crate) struct EventContext {
     origin: Vec<u8>,
     /// ms since 1970, when the transaction was received.
     now_ms: i64,
+    /// Added to the LSN in IDs.
+    id_base: u64,
     /// What is the same for the whole transaction has been spelled.
     spelled: bool,
     id: Vec<u8>,
@@ -60,6 +63,16 @@ impl EventContext {
         self.begin(Lsn(position.0.saturating_sub(1)), None, time);
         self.snapshot = true;
         self.ordinal = ordinal;
+    }
+
+    /// Entries have IDs that are larger by this than their positions.
+    pub(crate) fn set_id_base(&mut self, base: u64) {
+        self.id_base = base;
+    }
+
+    /// The first part of entry IDs.
+    pub(crate) fn id_lsn(&self) -> u64 {
+        self.lsn.0.saturating_add(self.id_base)
     }
 
     pub(crate) fn is_snapshot(&self) -> bool {
@@ -102,7 +115,7 @@ impl EventContext {
             text.clear();
         }
         // Writing to a Vec can't fail.
-        let _ = write!(self.id, "{}-", self.lsn.0);
+        let _ = write!(self.id, "{}-", self.id_lsn());
         let _ = write!(self.lsn_text, "{}", self.lsn);
         if let Some(xid) = self.xid {
             let _ = write!(self.xid_text, "{xid}");

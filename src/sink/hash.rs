@@ -87,11 +87,18 @@ impl Field {
         let value = row.get(self.column);
         match (&self.writing, value) {
             (Writing::Verbatim | Writing::Converted(_), value) => value,
-            (Writing::Number(_), Value::Text(b"NaN")) => Value::Null,
+            (Writing::Number(_), Value::Text(text)) if !is_indexable(text) => Value::Null,
             (Writing::Geo, Value::Text(text)) => place_on_earth(text).map_or(Value::Null, Value::Text),
             (_, value) => value,
         }
     }
+}
+
+/// A NUMERIC field of an index reads it, as a double or as one of PostgreSQL's words for infinity. (The
+/// texts of times, which are converted, are no numbers yet.)
+fn is_indexable(text: &[u8]) -> bool {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    number.is_none_or(|number| number.is_finite() || (number.is_infinite() && text.contains(&b'n')))
 }
 
 impl Body for Hash {

@@ -191,26 +191,40 @@ impl Stream {
 
     /// The event of a TRUNCATE, into the stream `workspace.key`.
     pub(crate) fn truncated(&self, workspace: &mut Workspace, out: &mut Commands) {
+        self.notice(b"t", None, workspace, out);
+    }
+
+    /// Changes are missing before this entry; what follows are the table's rows as they are now.
+    pub(crate) fn gap(&self, reason: &str, workspace: &mut Workspace, out: &mut Commands) {
+        self.notice(b"g", Some(reason), workspace, out);
+    }
+
+    /// An event that concerns no single row.
+    fn notice(&self, op: &[u8], reason: Option<&str>, workspace: &mut Workspace, out: &mut Commands) {
         workspace.event.spell();
         let ordinal = workspace.event.ordinal;
+        let more = if reason.is_some() { 2 } else { 0 };
         match &self.body {
             Body::Event { .. } => {
-                self.begin(ordinal, 8 + xid_arguments(&workspace.event), workspace, out);
-                self.head(b"t", &workspace.event, out);
+                self.begin(ordinal, 8 + xid_arguments(&workspace.event) + more, workspace, out);
+                self.head(op, &workspace.event, out);
             }
             Body::Flat { .. } => {
-                self.begin(ordinal, 2, workspace, out);
-                out.command_arguments(&[b"op", b"t"]);
+                self.begin(ordinal, 2 + more, workspace, out);
+                out.command_arguments(&[b"op", op]);
             }
             Body::Debezium { table, .. } => {
                 let Workspace { body, event, .. } = workspace;
                 body.clear();
                 body.extend_from_slice(b"{\"before\":null,\"after\":null,\"source\":");
                 write_source(table, event, body);
-                write_end(b"t", event, body);
-                self.begin(2 * ordinal, 2, workspace, out);
+                write_end(op, event, body);
+                self.begin(2 * ordinal, 2 + more, workspace, out);
                 out.command_arguments(&[b"value", &workspace.body]);
             }
+        }
+        if let Some(reason) = reason {
+            out.command_arguments(&[b"reason", reason.as_bytes()]);
         }
         self.expire(&workspace.key, out);
     }

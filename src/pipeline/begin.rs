@@ -1,0 +1,334 @@
+//! How a session begins.
+//!
+//! ```text
+//!   catalog, publication ─> checkpoint ─> slot (one reader) ─> epoch (one writer) ─> checkpoint again
+//! ```
+//!
+//! The order is what makes two instances safe. The slot is taken first: while another instance reads
+//! it, we wait. The epoch is raised next: from then on whoever wrote before can't write any more, even
+//! if it only slept. Only then is the checkpoint read for good: nobody can move it but us.
+//!
+//! Slot, server and checkpoint must fit together, or changes are missing between them. Both before the
+//! stream begins and after the checkpoint was read for good they are compared ([`super::gap`]); what
+//! does not fit ends the session, and the next one begins from the slot and reads all tables again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::capture::{Publishing, capture};
+use super::changes;
+use super::checkpoint::{self, Checkpoint, Keys, Origin, Position};
+use super::gap::{self, Found};
+use super::indexes;
+use super::progress::Phase;
+use super::retain::Retention;
+use super::session::Session;
+use super::supervise::{Begun, Pipeline};
+use super::writer::{Start, Writer};
+use crate::error::{Error, SlotUse};
+use crate::lsn::Lsn;
+use crate::plan::Strictness;
+use crate::postgres::catalog::Types;
+use crate::postgres::slot::{self, Slot};
+use crate::postgres::stream::Stream;
+use crate::postgres::{Connection, Purpose};
+use crate::redis;
+use crate::redis::lane::Fence;
+
+/// How often an instance that waits looks whether the slot is free.
+const TAKE_OVER_POLL: Duration = Duration::from_millis(200);
+
+/// The slot, being read.
+struct Taken {
+    stream: Stream,
+    slot: Slot,
+    origin: Origin,
+    /// The timelines before the server's, and where each ended.
+    history: Vec<(u32, Lsn)>,
+}
+
+impl<'a> Session<'a> {
+    /// Takes the slot and the epoch. `None` when a signal came while another instance was at work.
+    pub(super) async fn begin(
+        pipeline: &'a Pipeline,
+        begun: &mut Begun,
+    ) -> Result<Option<Session<'a>>, Error> {
+        let config = &pipeline.config;
+        let keys = Keys::new(&config.name);
+        let mut redis = redis::Connection::open(&config.target).await?;
+        let mut control = Connection::open(&config.source, Purpose::Sql).await?;
+        check_taken_over(&mut redis, &keys, begun).await?;
+        // What fitted when the process began and does not any more has changed meanwhile: that is no
+        // mistake of the configuration.
+        let strictness = if begun.connected { Strictness::Streaming } else { Strictness::Start };
+        begun.connected = true;
+        let version = check_version(&mut control).await?;
+        check_wal_level(&mut control).await?;
+        let mut types = Types::default();
+        let watched = changes::look(&mut control, &config.source.publication).await?;
+        let captured =
+            capture(&mut control, &mut types, (config, &pipeline.file), (Publishing::Allowed, strictness))
+                .await?;
+        indexes::require_modules(&mut redis, captured.values().flat_map(|one| &one.outputs)).await?;
+        let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), version).await? else {
+            return Ok(None);
+        };
+        let former_epoch = begun.epoch;
+        let fence = Fence::raise(&mut redis, &keys.epoch).await?;
+        begun.epoch = Some(fence.epoch());
+        let found = checkpoint::read(&mut redis, &keys).await?;
+        // Who read the slot last may have moved its position since it was looked at.
+        let slot = slot::find(&mut control, &config.source.slot).await?.unwrap_or(taken.slot);
+        let origin = taken.origin;
+        let gap = begun.gap.take();
+        if gap.is_none() {
+            let there = Found { origin: &origin, history: &taken.history, slot: &slot };
+            match &found {
+                Some(checkpoint) => gap::check(checkpoint, &there, config)?,
+                None if former_epoch.is_some() => {
+                    let reason = format!(
+                        "the checkpoint {} is gone from Redis, which this instance had written",
+                        keys.checkpoint
+                    );
+                    return Err(Error::gap(reason, SlotUse::Usable));
+                }
+                None => {}
+            }
+        }
+        let fresh = found.is_none();
+        let mut checkpoint = match found {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint {
+                position: Position { lsn: slot.confirmed, split: None },
+                updated: checkpoint::now(),
+                tables: checkpoint::read_former(&mut redis, &keys).await?,
+                ..Checkpoint::default()
+            },
+        };
+        if let Some(gap) = &gap {
+            gap::begin_anew(&mut checkpoint, &captured, (&gap.reason, slot.confirmed), &pipeline.file)?;
+        }
+        if gap.is_some() || fresh {
+            gap::raise_ids(&mut checkpoint, &mut redis, (&keys, &captured)).await?;
+        }
+        let age = Duration::from_millis(checkpoint::now().saturating_sub(checkpoint.updated));
+        let retention = Retention::new(&config.source, slot.confirmed, checkpoint.position.lsn, age);
+        let start = Start { position: checkpoint.position, batch: checkpoint.batch };
+        let progress = Arc::clone(&pipeline.progress);
+        progress.set_position(checkpoint.position.lsn);
+        let mut writer =
+            Writer::new(&config.target, &keys, (redis, fence), start, Arc::clone(&progress)).await?;
+        if fresh || checkpoint.origin != origin || gap.is_some() {
+            let extra = writer.extra();
+            extra.field("system_id", &origin.system_id);
+            extra.field("timeline", &origin.timeline);
+            extra.field("slot", &origin.slot);
+            extra.field("id_base", checkpoint.id_base.to_string());
+        }
+        let mut session = Session {
+            pipeline,
+            control,
+            types,
+            captured,
+            states: checkpoint.tables,
+            events: checkpoint.events,
+            indexes: checkpoint.indexes,
+            id_base: checkpoint.id_base,
+            watched,
+            stream: taken.stream,
+            writer,
+            retention,
+            start: checkpoint.position,
+            shutdown: pipeline.shutdown.clone(),
+            progress,
+        };
+        session.make_indexes().await?;
+        Ok(Some(session))
+    }
+}
+
+/// Makes the slot if there is none, and begins to read it; waits while another instance does. `None` on
+/// a signal.
+async fn take_slot(
+    pipeline: &Pipeline,
+    begun: &mut Begun,
+    (redis, control): (&mut redis::Connection, &mut Connection),
+    version: u32,
+) -> Result<Option<Taken>, Error> {
+    let config = &pipeline.config;
+    let keys = Keys::new(&config.name);
+    let mut shutdown = pipeline.shutdown.clone();
+    let mut waiting = false;
+    loop {
+        let found = checkpoint::read(redis, &keys).await?;
+        let there = slot::find(control, &config.source.slot).await?;
+        if let Some(slot) = &there
+            && begun.gap.as_ref().is_some_and(|gap| gap.slot == SlotUse::Useless || slot.lost)
+            && slot.active_pid.is_none()
+        {
+            slot::drop(control, &config.source.slot).await?;
+            continue;
+        }
+        let slot = match there {
+            Some(slot) => slot,
+            None => match create_slot(control, pipeline, (found.as_ref(), begun), version).await? {
+                Some(slot) => slot,
+                None => continue,
+            },
+        };
+        check_slot(&slot, pipeline, found.as_ref())?;
+        if slot.active_pid.is_some() && slot.active_pid == begun.walsender {
+            // Our own, of a connection that broke without PostgreSQL noticing.
+            slot::terminate(control, begun.walsender.take().unwrap_or_default()).await?;
+        }
+        let from = found.filter(|_| begun.gap.is_none());
+        match start_stream(pipeline, (from.as_ref(), &slot), version).await {
+            Ok((stream, origin, history)) => {
+                begun.walsender = Some(stream.backend_pid());
+                return Ok(Some(Taken { stream, slot, origin, history }));
+            }
+            Err(error) if in_use(&error) => {
+                if !waiting {
+                    tracing::info!(
+                        slot = config.source.slot,
+                        "another instance reads the slot; waiting to take over"
+                    );
+                    pipeline.progress.set_phase(Phase::Waiting);
+                    waiting = true;
+                }
+                tokio::select! {
+                    () = sleep(TAKE_OVER_POLL) => {}
+                    _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An instance that was asleep, or cut off, while another took over does not come back by the back door.
+async fn check_taken_over(redis: &mut redis::Connection, keys: &Keys, begun: &Begun) -> Result<(), Error> {
+    let Some(ours) = begun.epoch else { return Ok(()) };
+    let found = redis.call(&[b"GET", keys.epoch.as_bytes()]).await?.text();
+    match found.as_deref().and_then(|epoch| epoch.parse::<u64>().ok()) {
+        Some(epoch) if epoch > ours => {
+            Err(redis::Error::Fenced { key: keys.epoch.clone(), found: epoch.to_string(), ours }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn check_version(control: &mut Connection) -> Result<u32, Error> {
+    let version = control.server_version().await?;
+    if version < 120_000 {
+        return Err(Error::Setting(format!(
+            "PostgreSQL {}.{} is too old: version 12 or later is needed",
+            version / 10_000,
+            version / 100 % 100
+        )));
+    }
+    Ok(version)
+}
+
+async fn check_wal_level(control: &mut Connection) -> Result<(), Error> {
+    let level = control.query_one("SHOW wal_level").await?.unwrap_or_default();
+    if level == "logical" {
+        return Ok(());
+    }
+    let managed = control
+        .query_one("SELECT pg_catalog.current_setting('rds.logical_replication', true)")
+        .await?
+        .is_some_and(|setting| !setting.is_empty());
+    let mend = if managed {
+        "set rds.logical_replication to 1 in the DB parameter group of this instance, then reboot it"
+    } else {
+        "ALTER SYSTEM SET wal_level = 'logical', then restart PostgreSQL"
+    };
+    Err(Error::Setting(format!("wal_level is {level}, logical replication needs logical: {mend}")))
+}
+
+/// Makes the slot; `None` when somebody else was quicker.
+async fn create_slot(
+    control: &mut Connection,
+    pipeline: &Pipeline,
+    (checkpoint, begun): (Option<&Checkpoint>, &Begun),
+    version: u32,
+) -> Result<Option<Slot>, Error> {
+    let name = &pipeline.config.source.slot;
+    if let Some(checkpoint) = checkpoint
+        && begun.gap.is_none()
+    {
+        let reason = format!(
+            "the replication slot {name} does not exist any more, but Redis has a checkpoint at {}: changes since \
+             then can be lost",
+            checkpoint.position.lsn
+        );
+        return Err(Error::gap(reason, SlotUse::Useless));
+    }
+    match slot::create(control, name, version).await {
+        Ok(lsn) => tracing::info!(slot = name, %lsn, "replication slot made"),
+        Err(error) if error.sqlstate() == Some("42710") => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(slot::find(control, name).await?)
+}
+
+fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>) -> Result<(), Error> {
+    let source = &pipeline.config.source;
+    let name = &source.slot;
+    if slot.plugin != "pgoutput" || slot.database != source.url.dbname {
+        return Err(Error::Setting(format!(
+            "the replication slot {name} belongs to database {} and plugin {}, but is needed for {} and pgoutput: \
+             set source.slot to another name",
+            slot.database, slot.plugin, source.url.dbname
+        )));
+    }
+    if slot.lost {
+        let at = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.position.lsn);
+        let reason = format!(
+            "the replication slot {name} is invalidated: PostgreSQL has removed write-ahead log that was not read yet, \
+             from {at} on (max_slot_wal_keep_size)"
+        );
+        return Err(Error::gap(reason, SlotUse::Useless));
+    }
+    Ok(())
+}
+
+async fn start_stream(
+    pipeline: &Pipeline,
+    (checkpoint, slot): (Option<&Checkpoint>, &Slot),
+    version: u32,
+) -> Result<(Stream, Origin, Vec<(u32, Lsn)>), Error> {
+    let source = &pipeline.config.source;
+    let mut connection = Connection::open(source, Purpose::Replication).await?;
+    let identity = connection.query("IDENTIFY_SYSTEM").await?.into_iter().next().unwrap_or_default();
+    let column = |index: usize| identity.get(index).cloned().flatten().unwrap_or_default();
+    let origin = Origin { system_id: column(0), timeline: column(1), slot: source.slot.clone() };
+    let history = gap::history(&mut connection, &origin, checkpoint).await?;
+    if let Some(checkpoint) = checkpoint {
+        gap::check(checkpoint, &Found { origin: &origin, history: &history, slot }, &pipeline.config)?;
+    }
+    let from = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.position.lsn);
+    let publication = crate::postgres::literal(&crate::postgres::identifier(&source.publication));
+    // Logical messages came with PostgreSQL 14.
+    let messages = if version >= 140_000 { ", messages 'true'" } else { "" };
+    let options = format!("proto_version '1', publication_names {publication}{messages}");
+    match Stream::start(connection, &source.slot, from, &options).await {
+        Ok(stream) => Ok((stream, origin, history)),
+        Err((connection, error)) => {
+            connection.close().await;
+            Err(match error.sqlstate() {
+                // The slot is invalidated, or its log is gone.
+                Some("55000" | "58P01") => Error::gap(error.to_string(), SlotUse::Useless),
+                _ => error.into(),
+            })
+        }
+    }
+}
+
+/// SQLSTATE object_in_use: another process reads the slot.
+fn in_use(error: &Error) -> bool {
+    matches!(error, Error::Postgres(error) if error.sqlstate() == Some("55006"))
+}
