@@ -3,6 +3,7 @@
 mod logging;
 mod reset;
 mod run;
+mod snapshot;
 mod verify;
 
 use std::io::Write;
@@ -44,6 +45,7 @@ enum LogFormat {
 enum Command {
     Run(run::Run),
     Verify(verify::Verify),
+    Snapshot(snapshot::Snapshot),
     Reset(reset::Reset),
 }
 
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.logs),
+        Command::Snapshot(snapshot) => snapshot.execute(&cli.logs),
         Command::Verify(verify) => verify.execute(&cli.logs),
         Command::Reset(reset) => reset.execute(&cli.logs),
     };

@@ -138,6 +138,8 @@ impl<'a> Session<'a> {
             id_base: checkpoint.id_base,
             watched,
             stream: taken.stream,
+            asking: None,
+            following: None,
             writer,
             retention,
             start: checkpoint.position,
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
             progress,
         };
         session.make_indexes().await?;
+        session.look_for_requests().await?;
         Ok(Some(session))
     }
 }

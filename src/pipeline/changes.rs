@@ -5,12 +5,21 @@
 //! row's `xmin`. Only when the sum is another one are the tables chosen anew; if that gives other
 //! tables, or a table's publication is not the one that it was, a new session begins.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::capture::{Publishing, capture};
 use super::session::{Recovery, Session};
 use crate::error::Error;
 use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
 use crate::postgres::{self, Connection, literal};
+
+/// A connection that does not answer for so long is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for what takes longer in a large database, or waits for a lock.
+const LONG: Duration = Duration::from_secs(30);
 
 /// A sum over tables, schemas, the publication and its members.
 pub(super) async fn look(connection: &mut Connection, publication: &str) -> Result<String, postgres::Error> {
@@ -39,16 +48,22 @@ impl Session<'_> {
     pub(super) async fn look_for_tables(&mut self) -> Result<(), Error> {
         let config = &self.pipeline.config;
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let look = async { Ok(look(&mut self.control, &config.source.publication).await?) };
-        let watched = Session::meanwhile(&mut self.stream, positions, look).await?;
+        let look = async { Ok(timeout(PATIENCE, look(&mut self.control, &config.source.publication)).await) };
+        let Ok(watched) = Session::meanwhile(&mut self.stream, positions, look).await? else {
+            return Err(self.control.silent(PATIENCE).into());
+        };
+        let watched = watched?;
         if watched == self.watched {
             return Ok(());
         }
         self.watched = watched;
         let mut types = Types::default();
         let how = (Publishing::Allowed, Strictness::Streaming);
-        let choose = capture(&mut self.control, &mut types, (config, &self.pipeline.file), how);
-        let chosen = match Session::meanwhile(&mut self.stream, positions, choose).await {
+        let choose = timeout(LONG, capture(&mut self.control, &mut types, (config, &self.pipeline.file), how));
+        let Ok(chosen) = Session::meanwhile(&mut self.stream, positions, async { Ok(choose.await) }).await? else {
+            return Err(self.control.silent(LONG).into());
+        };
+        let chosen = match chosen {
             Ok(chosen) => chosen,
             Err(error @ (Error::Usage(_) | Error::Setting(_) | Error::Plan { .. })) => {
                 tracing::warn!("the tables have changed, and would not be captured as they are: {error}");

@@ -125,6 +125,11 @@ impl TableState {
 }
 
 impl TableState {
+    /// All ranges are read.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.columns.is_empty() && self.done.len() > self.bounds.len()
+    }
+
     /// Everything is read and removed: what was only needed for that is forgotten. `streams` have got
     /// the rows.
     pub(crate) fn completed(&mut self, streams: &[String]) {
@@ -172,6 +177,8 @@ pub(crate) struct Keys {
     pub(crate) dead_letters: String,
     /// The stream of logical messages.
     pub(crate) messages: String,
+    /// A hash of what the running instance is asked to do.
+    pub(crate) requests: String,
     /// What `reset` leaves behind: the tables of the former checkpoint, whose keys are still there.
     pub(crate) former: String,
 }
@@ -184,6 +191,7 @@ impl Keys {
             epoch: key("epoch"),
             dead_letters: key("dlq"),
             messages: key("messages"),
+            requests: key("requests"),
             former: key("former"),
         }
     }

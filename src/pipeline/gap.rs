@@ -57,7 +57,8 @@ pub(super) fn check(checkpoint: &Checkpoint, found: &Found<'_>, config: &Config)
     }
     if !known.slot.is_empty() && known.slot != found.origin.slot {
         return missing(format!(
-            "the checkpoint in Redis belongs to the slot {}, but source.slot is {}: changes between the two can be lost",
+            "the checkpoint in Redis belongs to the slot {0}, but source.slot is {1}: changes between the two can be \
+             lost ({0} keeps write-ahead log until it is dropped: SELECT pg_drop_replication_slot('{0}'))",
             known.slot, found.origin.slot
         ));
     }

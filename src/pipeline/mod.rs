@@ -22,6 +22,7 @@ mod indexes;
 pub(crate) mod lag;
 mod messages;
 pub(crate) mod progress;
+pub(crate) mod requests;
 mod reread;
 mod retain;
 mod session;

@@ -12,6 +12,7 @@ use super::capture::Captured;
 use super::checkpoint::{Position, TableState};
 use super::progress::{Phase, Progress};
 use super::retain::Retention;
+use super::stream::Following;
 use super::supervise::Pipeline;
 use super::writer::Writer;
 use crate::error::{Error, Family};
@@ -41,6 +42,10 @@ pub(super) struct Session<'a> {
     /// See [`super::changes`].
     pub(super) watched: String,
     pub(super) stream: Stream,
+    /// A connection that asks Redis for requests.
+    pub(super) asking: Option<redis::Connection>,
+    /// What is known of the stream so far; `None` before it was followed.
+    pub(super) following: Option<Box<Following>>,
     pub(super) writer: Writer,
     pub(super) retention: Retention,
     /// Where the stream began.

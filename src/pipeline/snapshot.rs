@@ -72,6 +72,19 @@ impl Worker {
     }
 }
 
+/// How long tables are read while the stream waits, when there are others that it brings changes of.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// What came of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Every table is in Redis.
+    Done,
+    /// There are more rows to read.
+    More,
+    Ended(End),
+}
+
 /// A worker that is silent for so long may have lost its connection.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -86,58 +99,84 @@ enum Event {
 }
 
 impl Session<'_> {
-    /// Reads every captured table that is not in Redis yet, or not as it should be.
-    pub(super) async fn read_tables(&mut self) -> Result<Option<End>, Error> {
+    /// Reads captured tables that are not in Redis yet, or not as they should be: all of them, or, where
+    /// others are being streamed, as much as takes a moment.
+    pub(super) async fn read_tables(&mut self) -> Result<Read, Error> {
         self.compare_states()?;
         let mut tables = self.incomplete()?;
         if tables.is_empty() {
-            return Ok(None);
+            return Ok(Read::Done);
         }
         self.progress.set_phase(Phase::Snapshot);
+        // Rows of a stream's snapshot stand before everything that the stream brings, so nothing may come
+        // between them.
+        let sliced = self.states.values().any(|state| state.complete)
+            && !tables.iter().any(|table| table.plan.has_streams());
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let prepare = prepare(&self.pipeline.config, &mut tables);
         let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
         let mut workspace = self.snapshot_workspace();
         let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
-        tracing::info!(
-            tables = tables.len(),
-            ranges = ranges.len(),
-            workers = workers.len(),
-            "{}",
-            if resumed { "snapshot goes on" } else { "snapshot begins" }
-        );
-        self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
-        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace };
-        if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
-            return Ok(Some(end));
+        if self.following.is_none() {
+            tracing::info!(
+                tables = tables.len(),
+                ranges = ranges.len(),
+                workers = workers.len(),
+                "{}",
+                if resumed { "snapshot goes on" } else { "snapshot begins" }
+            );
         }
+        self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
+        let until = sliced.then(|| Instant::now() + SLICE);
+        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, until };
+        if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
+            return Ok(Read::Ended(end));
+        }
+        self.conclude(reader, &snapshot).await
+    }
+
+    /// Sweeps the tables that have been read and notes how far the others are.
+    async fn conclude(&mut self, reader: Reader, snapshot: &Snapshot) -> Result<Read, Error> {
         let Reader { tables, mut workers, workspace, .. } = reader;
         self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
+        let mut read = Read::Done;
         for mut table in tables {
-            if !table.state.complete
+            if let Some(following) = &mut self.following {
+                following.applier.extend_overlap(&table.name, snapshot.until);
+            }
+            if !table.state.is_read() && !table.state.complete {
+                read = Read::More;
+            } else if !table.state.complete
                 && let Some(worker) = workers.last_mut()
             {
                 let mapping = (&table.captured, &table.plan);
                 if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
-                    return Ok(Some(End::Stopped));
+                    return Ok(Read::Ended(End::Stopped));
                 }
                 table.state.completed(&table.streams);
                 self.writer.extra().table(&table.name, &table.state);
             }
             self.states.insert(table.name, table.state);
         }
-        self.writer.extra().field("snapshot", "done");
-        self.writer.forget_former();
-        self.writer.mark(self.start);
+        if read == Read::Done {
+            self.writer.extra().field("snapshot", "done");
+            self.writer.forget_former();
+        }
+        self.writer.mark(self.writer.accepted());
         if self.drain().await? == Recovery::Stopped {
-            return Ok(Some(End::Stopped));
+            return Ok(Read::Ended(End::Stopped));
         }
         for worker in workers {
             worker.connection.close().await;
         }
-        tracing::info!(rows = self.progress.changes.load(Relaxed), "snapshot done, all tables are in Redis");
-        Ok(None)
+        if read == Read::Done {
+            tracing::info!(
+                rows = self.progress.changes.load(Relaxed),
+                "snapshot done, all tables are in Redis"
+            );
+        }
+        Ok(read)
     }
 
     /// Finds the tables whose rows in Redis were written as something else than they would be now.
@@ -226,7 +265,7 @@ impl Session<'_> {
     fn snapshot_workspace(&self) -> Workspace {
         let mut workspace = Workspace::new(&self.pipeline.config);
         workspace.event.set_id_base(self.id_base);
-        workspace.event.begin_snapshot(self.start.lsn, 0, postgres_now());
+        workspace.event.begin_snapshot(self.writer.accepted().lsn, 0, postgres_now());
         if workspace.event.id_lsn() == self.events.0 {
             workspace.event.ordinal = self.events.1;
         }
@@ -264,7 +303,7 @@ impl Session<'_> {
             self.writer.extra().table(&table.name, state);
         }
         self.writer.extra().field("snapshot", "running");
-        self.writer.mark(self.start);
+        self.writer.mark(self.writer.accepted());
         // On a signal the stop is noticed where rows are read.
         self.drain().await?;
         Ok(resumed)
@@ -275,6 +314,7 @@ impl Session<'_> {
         reader: &mut Reader,
         ranges: &mut VecDeque<Range>,
     ) -> Result<Option<End>, Error> {
+        let at = self.writer.accepted();
         let mut timer = Session::heartbeat_timer();
         for index in 0..reader.workers.len() {
             self.assign(reader, index, ranges).await?;
@@ -284,7 +324,7 @@ impl Session<'_> {
                 biased;
                 _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
                 _ = timer.tick() => Event::Heartbeat,
-                event = poll_fn(|cx| reader.poll(cx, &mut self.writer, self.start)) => event,
+                event = poll_fn(|cx| reader.poll(cx, &mut self.writer, at)) => event,
             };
             match event {
                 Event::Free(index) => self.assign(reader, index, ranges).await?,
@@ -336,7 +376,8 @@ impl Session<'_> {
         ranges: &mut VecDeque<Range>,
     ) -> Result<(), Error> {
         let Some(worker) = reader.workers.get_mut(index) else { return Ok(()) };
-        worker.reading = ranges.pop_front();
+        let over = reader.until.is_some_and(|until| Instant::now() >= until);
+        worker.reading = if over { None } else { ranges.pop_front() };
         worker.rows = 0;
         worker.heard = Instant::now();
         if let Some(range) = worker.reading {
@@ -357,6 +398,8 @@ struct Reader {
     workers: Vec<Worker>,
     cells: Vec<Cell>,
     workspace: Workspace,
+    /// No range is begun after this.
+    until: Option<Instant>,
 }
 
 impl Reader {
@@ -442,7 +485,7 @@ impl Reader {
             worker.reading = None;
             table.state.rows += worker.rows;
             table.state.done.push(range.number);
-            if table.state.done.len() > table.state.bounds.len() {
+            if table.state.is_read() {
                 if table.state.stale_keys.is_empty() {
                     table.state.completed(&table.streams);
                 }

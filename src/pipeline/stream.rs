@@ -28,7 +28,6 @@ use super::messages::LogicalMessage;
 use super::progress::Phase;
 use super::reread::ReadAhead;
 use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
-use super::supervise::Until;
 use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
@@ -44,6 +43,14 @@ const LOAD_TICK: Duration = Duration::from_millis(1);
 
 /// How often the catalog is looked at for tables that have come or gone.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// When following ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    None,
+    /// Redis has what was committed when it began.
+    CaughtUp,
+}
 
 /// What one message asked for.
 #[derive(Debug)]
@@ -76,28 +83,39 @@ pub(super) struct Following {
 
 impl Session<'_> {
     /// Follows the stream until a signal or, where asked for, until Redis has what was committed.
-    pub(super) async fn follow(&mut self) -> Result<End, Error> {
-        self.progress.set_phase(Phase::Streaming);
-        let target = match self.pipeline.until {
-            Until::CaughtUp => Some(before_page_header(self.end_of_log().await?)),
-            _ => None,
+    pub(super) async fn follow(&mut self, goal: Goal) -> Result<End, Error> {
+        let mut following = match self.following.take() {
+            Some(following) => following,
+            None => {
+                tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
+                let mut workspace = Workspace::new(&self.pipeline.config);
+                workspace.came_to = Some(HashSet::new());
+                workspace.event.set_id_base(self.id_base);
+                Box::new(Following {
+                    decoder: Decoder::default(),
+                    applier: Applier::new(workspace),
+                    transaction: None,
+                    ahead: ReadAhead::default(),
+                })
+            }
         };
-        tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
-        let mut workspace = Workspace::new(&self.pipeline.config);
-        workspace.came_to = Some(HashSet::new());
-        workspace.event.set_id_base(self.id_base);
-        let mut following = Following {
-            decoder: Decoder::default(),
-            applier: Applier::new(workspace),
-            transaction: None,
-            ahead: ReadAhead::default(),
+        let end = self.follow_on(&mut following, goal).await;
+        self.following = Some(following);
+        end
+    }
+
+    async fn follow_on(&mut self, following: &mut Following, goal: Goal) -> Result<End, Error> {
+        self.progress.set_phase(Phase::Streaming);
+        let target = match goal {
+            Goal::CaughtUp => Some(before_page_header(self.end_of_log().await?)),
+            Goal::None => None,
         };
         let mut heartbeat = Session::heartbeat_timer();
         let mut looked = Instant::now();
         let mut load = interval(LOAD_TICK);
         load.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let incomplete = self.apply_received(&mut following).await?;
+            let incomplete = self.apply_received(following).await?;
             if let Some(target) = target
                 && following.transaction.is_none()
                 && self.writer.accepted().lsn >= target
@@ -135,12 +153,15 @@ impl Session<'_> {
                     self.heartbeat().await?;
                     self.check_stream(reading).await?;
                     following.applier.forget_overlaps(self.writer.accepted().lsn);
-                    self.begin_again(&following).await?;
+                    self.begin_again(following).await?;
                     if following.transaction.is_none() && looked.elapsed() >= LOOK {
                         self.look_for_tables().await?;
                         looked = Instant::now();
                     }
                     self.writer.touch();
+                    if following.transaction.is_none() {
+                        self.look_for_requests().await?;
+                    }
                 }
             }
         }

@@ -13,6 +13,8 @@ use tokio::time::sleep;
 use super::gap::Gap;
 use super::progress::{Phase, Progress};
 use super::session::{End, Session};
+use super::snapshot::Read;
+use super::stream::Goal;
 use crate::config::{Config, OnGap};
 use crate::error::{Error, Family};
 
@@ -115,13 +117,21 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
     if let Some(trouble) = trouble {
         trouble.over();
     }
-    let mut end = session.read_tables().await?;
-    if end.is_none() && pipeline.until == Until::SnapshotDone {
-        end = Some(End::SnapshotDone);
-    }
-    let end = match end {
-        Some(end) => end,
-        None => session.follow().await?,
+    let end = loop {
+        match session.read_tables().await? {
+            Read::Ended(end) => break end,
+            Read::Done if pipeline.until == Until::SnapshotDone => break End::SnapshotDone,
+            Read::Done => {
+                let goal = if pipeline.until == Until::CaughtUp { Goal::CaughtUp } else { Goal::None };
+                break session.follow(goal).await?;
+            }
+            Read::More if pipeline.until == Until::SnapshotDone => {}
+            // What was committed meanwhile comes first, then the next rows.
+            Read::More => match session.follow(Goal::CaughtUp).await? {
+                End::CaughtUp => {}
+                end => break end,
+            },
+        }
     };
     session.finish().await?;
     tracing::info!(

@@ -7,6 +7,7 @@ mod logs;
 mod positions;
 mod roles;
 mod signals;
+mod snapshot;
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,13 @@
 //! Positions that do not fit together are never passed over; `reset` begins anew.
 
 use super::fails;
-use crate::harness::World;
+use crate::harness::{Config, World};
 use crate::hashes::wait_until_free;
 
 fn begun() -> World {
     let world = World::new();
     world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) i");
+    world.configure(&Config { top: "on_gap: fail", ..Config::default() });
     world.run_until_caught_up();
     wait_until_free(&world);
     world
@@ -62,7 +63,7 @@ fn another_postgresql() {
 fn another_slot() {
     let world = begun();
     let slot = format!("{}_other", world.name);
-    world.configure(&crate::harness::Config { source: &format!("slot: {slot}"), ..Default::default() });
+    world.configure(&Config { source: &format!("slot: {slot}"), top: "on_gap: fail", ..Config::default() });
     fails(&world, 1, &["reset"]);
     assert!(!world.checkpoint().is_empty());
 }
