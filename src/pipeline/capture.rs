@@ -93,7 +93,17 @@ pub(crate) async fn capture(
     let mut territories = Territories::default();
     for one in captured.values_mut() {
         one.shape = Shape::of_table(&one.table, types);
-        territories.claim(one, &one.plan(file)?, file)?;
+        let plan = one.plan(file)?;
+        territories.claim(one, &plan, file)?;
+        for output in plan.shared_members(&one.outputs) {
+            tracing::warn!(
+                table = one.name(),
+                key = %output.key,
+                "several rows can be one member of this {}: when one of them goes, the member goes; add a column of \
+                 the table's key to `member` or `key`",
+                output.structure.kind().name()
+            );
+        }
     }
     if captured.is_empty() {
         return Err(Error::Setting(format!(

@@ -231,31 +231,34 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn incomplete(&self) -> Result<Vec<Reading>, Error> {
+    fn incomplete(&mut self) -> Result<Vec<Reading>, Error> {
         let mut tables = Vec::new();
         for captured in self.captured.values() {
             let name = captured.name();
-            let state = self.states.get(&name).cloned().unwrap_or_default();
+            let mut state = self.states.get(&name).cloned().unwrap_or_default();
             if state.complete {
                 continue;
             }
+            let streams = stream_names(&captured.outputs);
             let mut plan = captured.plan(&self.pipeline.file)?;
             plan.retire(&state.retired);
             plan.without_streams(&state.announced);
+            if plan.sinks.is_empty() && state.stale_keys.is_empty() {
+                // Its streams have the rows already, and there is nothing else.
+                note_definition(&mut state, captured);
+                state.completed(&streams);
+                self.writer.extra().table(&name, &state);
+                self.states.insert(name, state);
+                continue;
+            }
             let progress = TableProgress {
                 name: name.clone(),
                 expected: captured.table.estimated_rows,
                 rows: state.rows.into(),
                 done: false.into(),
             };
-            tables.push(Reading {
-                name,
-                captured: captured.clone(),
-                plan,
-                state,
-                streams: stream_names(&captured.outputs),
-                progress: Arc::new(progress),
-            });
+            let progress = Arc::new(progress);
+            tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
         }
         Ok(tables)
     }
@@ -288,13 +291,8 @@ impl Session<'_> {
             let state = &mut table.state;
             if state.columns.is_empty() {
                 let fresh = state.retired.is_empty();
-                state.columns = table.captured.shape.record();
-                state.oid = table.captured.table.oid;
-                state.key = table.captured.shape.key_names();
+                note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
-                state.files.clone_from(&table.captured.table.files);
-                state.outputs.clone_from(&table.captured.fingerprint);
-                state.published.clone_from(&table.captured.published);
                 state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
             } else {
                 resumed = true;
@@ -390,6 +388,16 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// What the rows are written as from now on.
+fn note_definition(state: &mut TableState, captured: &Captured) {
+    state.columns = captured.shape.record();
+    state.oid = captured.table.oid;
+    state.key = captured.shape.key_names();
+    state.files.clone_from(&captured.table.files);
+    state.outputs.clone_from(&captured.fingerprint);
+    state.published.clone_from(&captured.published);
 }
 
 #[derive(Debug)]

@@ -130,6 +130,17 @@ impl Plan {
             .retain(|sink| sink.stream().is_none_or(|stream| !announced.iter().any(|n| n == stream.name())));
     }
 
+    /// The outputs whose members several rows can be: when one of these rows goes, the member does.
+    pub(crate) fn shared_members<'a>(&'a self, outputs: &'a [Output]) -> impl Iterator<Item = &'a Output> {
+        let shared = |sink: &Sink| {
+            let place = sink.place_columns();
+            let has = |columns: &[usize]| columns.iter().all(|column| place.contains(column));
+            let apart = (!self.shape.key.is_empty() && has(&self.shape.key)) || self.shape.unique.iter().any(|u| has(u));
+            sink.has_members() && !apart
+        };
+        self.sinks.iter().zip(outputs).filter(move |(sink, _)| shared(sink)).map(|(_, output)| output)
+    }
+
     /// A row can be elsewhere under this definition than under one with these columns.
     pub(crate) fn has_moved_rows(&self, former: &[ColumnRecord]) -> bool {
         let record = self.shape.record();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Entry, entries};
-use crate::harness::World;
+use crate::harness::{World, skip};
 use crate::hashes::Live;
 
 fn id(text: &str) -> (u64, u64) {
@@ -277,7 +277,7 @@ fn a_stream_that_is_added() {
 fn logical_messages() {
     let world = World::new();
     if world.postgres_version() < 14 {
-        return;
+        skip!("logical messages came with PostgreSQL 14");
     }
     world.sql("CREATE TABLE t (id int PRIMARY KEY)");
     let live = Live::tables(&world, "public.t: { type: stream }");
