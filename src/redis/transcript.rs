@@ -25,6 +25,7 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Multi,
+    /// Commands whose +QUEUED is still to come, one or more.
     Queued(usize),
     Exec,
     /// Commands whose replies are still to come, and replies nested in the present one.
@@ -61,7 +62,7 @@ impl Transcript {
                 && rest.starts_with(b"+QUEUED\r\n")
             {
                 read += b"+QUEUED\r\n".len();
-                self.stage = if left == 1 { Stage::Exec } else { Stage::Queued(left - 1) };
+                self.stage = self.queued(left - 1);
                 continue;
             }
             let (found, length) = match element(rest) {
@@ -85,17 +86,16 @@ impl Transcript {
         self.stage = match (self.stage, found) {
             (Stage::Multi, Element::Error(reply)) => {
                 self.refuse(reply);
-                Stage::Queued(self.commands)
+                self.queued(self.commands)
             }
-            (Stage::Multi, Element::Text(_)) if self.commands == 0 => Stage::Exec,
-            (Stage::Multi, Element::Text(_)) => Stage::Queued(self.commands),
+            (Stage::Multi, Element::Text(_)) => self.queued(self.commands),
             (Stage::Queued(left), found) => {
                 match found {
                     Element::Error(reply) => self.refuse(reply),
                     Element::Text(b"QUEUED") => {}
                     _ => return Err(Unread::Nonsense),
                 }
-                if left <= 1 { Stage::Exec } else { Stage::Queued(left - 1) }
+                self.queued(left - 1)
             }
             (Stage::Exec, Element::Error(reply)) => {
                 self.refuse(reply);
@@ -138,6 +138,10 @@ impl Transcript {
             _ => return Err(Unread::Nonsense),
         };
         Ok(None)
+    }
+
+    fn queued(&self, left: usize) -> Stage {
+        if left == 0 { Stage::Exec } else { Stage::Queued(left) }
     }
 
     fn replies(&self, left: usize, nested: usize) -> Stage {
@@ -187,6 +191,9 @@ mod tests {
             assert_eq!(read_in_pieces(2, full, piece), Some(Verdict::Refused("OOM no".to_owned())));
             assert_eq!(read_in_pieces(2, late, piece), Some(Verdict::Fenced { epoch: Some("8".to_owned()) }));
         }
+        let none: &[u8] = b"-READONLY no\r\n-EXECABORT x\r\n+OK\r\n$1\r\n7\r\n";
+        assert_eq!(read_in_pieces(0, none, 5), Some(Verdict::Refused("READONLY no".to_owned())));
+        assert!(Transcript::new(0).read(b"-READONLY no\r\n+QUEUED\r\n").is_err());
         assert!(Transcript::new(1).read(b"+OK\r\n+OK\r\n").is_err());
         assert!(Transcript::new(1).read(b"+OK\r\n+QUEUED\r\n*2\r\n").is_err());
     }
