@@ -87,9 +87,14 @@ impl EventContext {
         self.xid
     }
 
+    /// µs since 1970. No clock shows a time that does not fit, but a message can hold one.
+    fn unix_time(&self) -> i64 {
+        self.time.saturating_add(Y2000)
+    }
+
     /// ms since 1970.
     pub(crate) fn time_ms(&self) -> i64 {
-        (self.time + Y2000).div_euclid(1000)
+        self.unix_time().div_euclid(1000)
     }
 
     /// ms since 1970, when the transaction was received.
@@ -120,7 +125,7 @@ impl EventContext {
         if let Some(xid) = self.xid {
             let _ = write!(self.xid_text, "{xid}");
         }
-        if let Ok(time) = jiff::Timestamp::from_microsecond(self.time + Y2000) {
+        if let Ok(time) = jiff::Timestamp::from_microsecond(self.unix_time()) {
             let _ = write!(self.time_text, "{time}");
         }
     }
@@ -169,5 +174,16 @@ mod tests {
         event.write_id(5, &mut id);
         assert_eq!(id, b"15-5");
         assert_eq!(event.xid_text(), b"");
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_left_out() {
+        let mut event = EventContext::default();
+        for time in [i64::MIN, i64::MAX] {
+            event.begin(Lsn(16), Some(7), time);
+            event.spell();
+            assert_eq!(event.time_text(), b"");
+            assert_eq!(event.time_ms().signum(), time.signum());
+        }
     }
 }
