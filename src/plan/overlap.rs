@@ -6,7 +6,7 @@
 //! texts. So `user:{name}` and `user:{id}` are the same, and `user:{name}` and `user:events` are not,
 //! although somebody could be called "events".
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::key::{Hole, KeyPattern, PatternPart};
 
@@ -67,29 +67,38 @@ fn places(pattern: &KeyPattern) -> Vec<Place> {
 }
 
 /// True when some key fits both.
+///
+/// A word never leads back, so the product is searched place by place of `a`, with the places of `b` that
+/// go with it: two long templates cost time, but no memory.
 pub(crate) fn overlap(a: &KeyPattern, b: &KeyPattern) -> bool {
     let (a, b) = (places(a), places(b));
-    let mut seen = HashSet::new();
-    let mut open = vec![(0, 0)];
-    while let Some(state @ (i, j)) = open.pop() {
-        if !seen.insert(state) {
-            continue;
+    let mut open = BTreeSet::from([0]);
+    for i in 0..=a.len() {
+        let mut next = BTreeSet::new();
+        while let Some(j) = open.pop_first() {
+            let (x, y) = (a.get(i), b.get(j));
+            if x.is_none() && y.is_none() {
+                return true;
+            }
+            if x.is_some_and(|x| x.repeats) {
+                next.insert(j);
+            }
+            if y.is_some_and(|y| y.repeats) {
+                open.insert(j + 1);
+            }
+            if let (Some(x), Some(y)) = (x, y)
+                && x.class.meets(y.class)
+            {
+                match (x.repeats, y.repeats) {
+                    // Nothing new: both stay where they are.
+                    (true, true) => {}
+                    (true, false) => _ = open.insert(j + 1),
+                    (false, true) => _ = next.insert(j),
+                    (false, false) => _ = next.insert(j + 1),
+                }
+            }
         }
-        let (x, y) = (a.get(i), b.get(j));
-        if x.is_none() && y.is_none() {
-            return true;
-        }
-        if x.is_some_and(|x| x.repeats) {
-            open.push((i + 1, j));
-        }
-        if y.is_some_and(|y| y.repeats) {
-            open.push((i, j + 1));
-        }
-        if let (Some(x), Some(y)) = (x, y)
-            && x.class.meets(y.class)
-        {
-            open.push((if x.repeats { i } else { i + 1 }, if y.repeats { j } else { j + 1 }));
-        }
+        open = next;
     }
     false
 }
