@@ -14,6 +14,8 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod lsn;
 mod net;
 mod pipeline;

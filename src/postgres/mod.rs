@@ -20,6 +20,8 @@ pub(crate) mod catalog;
 pub(crate) mod connect;
 pub(crate) mod copy;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod pgoutput;
 pub(crate) mod publication;
 mod query;

@@ -13,6 +13,8 @@
 
 pub(crate) mod connect;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod lane;
 pub(crate) mod resp;
 pub(crate) mod scan;
