@@ -21,6 +21,7 @@ mod incomplete;
 mod indexes;
 pub(crate) mod lag;
 mod messages;
+pub(crate) mod places;
 pub(crate) mod progress;
 pub(crate) mod requests;
 mod reread;

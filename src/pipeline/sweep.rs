@@ -10,23 +10,19 @@
 //! keys whose hash falls into its share.
 
 use std::collections::HashSet;
-use std::future::poll_fn;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::capture::Captured;
 use super::checkpoint::TableState;
+use super::places::{self, fingerprint};
 use super::session::{Recovery, Session};
 use super::truncate::remove;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::plan::key::Holds;
-use crate::postgres::copy::{CopyEvent, split_row};
-use crate::postgres::{self, Connection, identifier};
+use crate::postgres::Connection;
 use crate::redis::resp::Commands;
 use crate::redis::scan::Scan;
-use crate::row::Row;
-use crate::sink::{Sink, Workspace};
 
 /// Keys that are remembered in one pass: 16 MB of hashes.
 const KEYS_PER_PASS: u64 = 1_000_000;
@@ -49,10 +45,12 @@ impl Session<'_> {
         for pass in 0..passes {
             let share = |hash: u64| (hash % passes == pass).then_some(hash);
             let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let read = async { Ok(places_of_rows(source, captured, plan, share).await?) };
-            let rows = Session::meanwhile(&mut self.stream, positions, read).await?;
+            let mut rows = HashSet::new();
+            let visit = |key: &[u8], member: &[u8]| rows.extend(share(fingerprint(key, member)));
+            let read = async { Ok(places::read(source, captured, plan, visit).await?) };
+            Session::meanwhile(&mut self.stream, positions, read).await?;
             let is_stale = |key: &[u8], member: &[u8]| {
-                share(hash(key, member)).is_some_and(|hash| !rows.contains(&hash))
+                share(fingerprint(key, member)).is_some_and(|hash| !rows.contains(&hash))
             };
             for pattern in &patterns {
                 let mut scan = Scan::new(pattern.glob());
@@ -102,57 +100,6 @@ fn remove_members(holds: Holds, key: &[u8], members: &[Vec<u8>], out: &mut Comma
         out.argument(key);
         for member in members {
             out.argument(member);
-        }
-    }
-}
-
-/// Of a key, or of a member in it.
-fn hash(key: &[u8], member: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (key, member).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Hashes of where the rows are, as far as `share` wants them.
-async fn places_of_rows(
-    source: &mut Connection,
-    captured: &Captured,
-    plan: &Plan,
-    share: impl Fn(u64) -> Option<u64>,
-) -> Result<HashSet<u64>, postgres::Error> {
-    let needed: HashSet<usize> = plan.sinks.iter().flat_map(Sink::place_columns).collect();
-    let columns: Vec<String> = captured
-        .shape
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| {
-            // Whether a row is a member can depend on more than where it would be.
-            let needed = needed.contains(&index) || plan.sinks.iter().any(Sink::has_members);
-            if needed { identifier(&column.name) } else { "NULL".to_owned() }
-        })
-        .collect();
-    let sql = format!("COPY (SELECT {} FROM {}) TO STDOUT", columns.join(", "), captured.table.sql_rows());
-    source.start_copy(&sql).await?;
-    let (mut cells, mut workspace) = (Vec::new(), Workspace::default());
-    let mut found = HashSet::new();
-    loop {
-        match source.copy_event()? {
-            CopyEvent::Row(frame) => {
-                let line = source.copy_row(&frame);
-                split_row(line, &mut cells);
-                let row = Row::new(line, &cells);
-                for sink in &plan.sinks {
-                    if sink.place(&row, &mut workspace) {
-                        found.extend(share(hash(&workspace.key, &workspace.member)));
-                    }
-                }
-                source.copy_consume(&frame);
-            }
-            CopyEvent::Incomplete(wanted) => {
-                poll_fn(|cx| source.poll_more(cx, wanted)).await?;
-            }
-            CopyEvent::Done => return Ok(found),
         }
     }
 }

@@ -55,6 +55,15 @@ impl KeyPattern {
         }
     }
 
+    /// Bytes that are the same in every key.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        let text = |part: &PatternPart| match part {
+            PatternPart::Text(text) => text.len(),
+            PatternPart::Hole { .. } => 0,
+        };
+        self.parts.iter().map(text).sum()
+    }
+
     /// A glob for SCAN that finds at least the keys that this template can have produced.
     pub(crate) fn glob(&self) -> Vec<u8> {
         let mut glob = Vec::new();

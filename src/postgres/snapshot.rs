@@ -36,6 +36,11 @@ pub(crate) struct Visibility {
 }
 
 impl Visibility {
+    /// No transaction was at work.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.oldest == self.next
+    }
+
     /// The stream has the lower 32 bits of a transaction id; it is at most 2^31 away from `next`.
     pub(crate) fn saw(&self, xid: u32) -> bool {
         let distance = xid.wrapping_sub(self.next as u32).cast_signed();
@@ -135,6 +140,8 @@ mod tests {
         assert_eq!(seen.to_string(), "100:110:100,105");
         let ids = [99, 100, 104, 105, 109, 110, 111];
         assert_eq!(ids.map(|id| seen.saw(id)), [true, false, true, false, true, false, false]);
+        assert!(!seen.is_quiet());
+        assert!("100:100:".parse::<Visibility>().unwrap().is_quiet());
         assert!("100:110:".parse::<Visibility>().unwrap().saw(105));
         assert!("100:110".parse::<Visibility>().is_err());
     }

@@ -2,6 +2,7 @@
 //!
 //! A thread of its own looks at [`Progress`]; the data loop is never asked to draw.
 
+mod comparing;
 mod lines;
 mod terminal;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::pipeline::progress::{Phase, Progress};
 
+pub(crate) use comparing::Comparing;
 pub(crate) use terminal::LogWriter;
 
 #[derive(Debug)]

@@ -28,7 +28,7 @@ impl Terminal {
     }
 
     pub(super) fn writer(&self) -> LogWriter {
-        LogWriter { area: self.area.clone(), line: Vec::new() }
+        LogWriter::above(&self.area)
     }
 
     pub(super) fn draw(&mut self, progress: &Progress) {
@@ -102,7 +102,7 @@ fn per_second(elapsed: &Duration, rows: u64) -> u64 {
     (rows as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }
 
-fn style(template: &str) -> ProgressStyle {
+pub(super) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -111,6 +111,12 @@ fn style(template: &str) -> ProgressStyle {
 pub(crate) struct LogWriter {
     area: MultiProgress,
     line: Vec<u8>,
+}
+
+impl LogWriter {
+    pub(super) fn above(area: &MultiProgress) -> LogWriter {
+        LogWriter { area: area.clone(), line: Vec::new() }
+    }
 }
 
 impl io::Write for LogWriter {
@@ -139,6 +145,6 @@ impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = LogWriter;
 
     fn make_writer(&'a self) -> LogWriter {
-        LogWriter { area: self.area.clone(), line: Vec::new() }
+        LogWriter::above(&self.area)
     }
 }
