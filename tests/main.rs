@@ -15,3 +15,4 @@ mod snapshots;
 mod structures;
 mod takeover;
 mod values;
+mod verify;

@@ -3,7 +3,7 @@
 //! [`ask`] appends the questions, as many for every place; [`judge`] reads their answers.
 
 use super::document;
-use super::expected::{Expected, State, number};
+use super::expected::{Expected, Score, State, number};
 use super::report::{Finding, Kind, shown};
 use super::rows::Wanted;
 use crate::redis;
@@ -86,7 +86,9 @@ fn judge(expected: &Expected<'_>, state: &Reply, ttl: &Reply) -> Result<Option<F
         (State::Hash(wanted), Reply::Array(elements)) => {
             hash(wanted, elements).or_else(|| expiry(expected, ttl))
         }
-        (State::Json(document), Reply::Text(found)) => json(document, found).or_else(|| expiry(expected, ttl)),
+        (State::Json(document), Reply::Text(found)) => {
+            json(document, found).or_else(|| expiry(expected, ttl))
+        }
         (State::Text(wanted), Reply::Text(found)) if wanted == found => expiry(expected, ttl),
         (State::Text(wanted), Reply::Text(found)) => {
             Some(Finding::new(Kind::WrongValue).expected(wanted).found(found))
@@ -117,11 +119,11 @@ fn expiry(expected: &Expected<'_>, ttl: &Reply) -> Option<Finding> {
     }
 }
 
-fn score(member: &[u8], wanted: f64, found: &[u8]) -> Option<Finding> {
-    if number(found) == Some(wanted) {
+fn score(member: &[u8], wanted: Score<'_>, found: &[u8]) -> Option<Finding> {
+    if number(found) == Some(wanted.number) {
         return None;
     }
-    Some(Finding::new(Kind::WrongScore).part(member).expected(wanted.to_string().as_bytes()).found(found))
+    Some(Finding::new(Kind::WrongScore).part(member).expected(wanted.text).found(found))
 }
 
 fn json(wanted: &[u8], found: &[u8]) -> Option<Finding> {
@@ -188,6 +190,10 @@ mod tests {
         Reply::Array(texts.iter().map(|t| text(t)).collect())
     }
 
+    fn scored(number: f64) -> State<'static> {
+        State::Scored(b"m", Score { number, text: b"text" })
+    }
+
     const FOREVER: Reply = Reply::Integer(-1);
 
     fn kind(state: &State<'_>, reply: &Reply) -> Option<Kind> {
@@ -203,7 +209,7 @@ mod tests {
             State::Json(b"1"),
             State::Text(b"x"),
             State::Member(b"m"),
-            State::Scored(b"m", 1.0),
+            scored(1.0),
             State::NoMember(b"m"),
         ] {
             let mut out = Commands::default();
@@ -244,10 +250,10 @@ mod tests {
             (State::Json(b"{}"), nil.clone(), Some(Kind::MissingKey)),
             (State::Member(b"m"), Reply::Integer(1), None),
             (State::Member(b"m"), Reply::Integer(0), Some(Kind::MissingMember)),
-            (State::Scored(b"m", 1.5), text("1.5"), None),
-            (State::Scored(b"m", f64::INFINITY), text("inf"), None),
-            (State::Scored(b"m", 1.5), text("2"), Some(Kind::WrongScore)),
-            (State::Scored(b"m", 1.5), nil.clone(), Some(Kind::MissingMember)),
+            (scored(1.5), text("1.5"), None),
+            (scored(f64::INFINITY), text("inf"), None),
+            (scored(1.5), text("2"), Some(Kind::WrongScore)),
+            (scored(1.5), nil.clone(), Some(Kind::MissingMember)),
             (State::NoMember(b"m"), nil, None),
             (State::NoMember(b"m"), text("1"), Some(Kind::SurplusMember)),
             (State::Nothing, Reply::Integer(0), None),
@@ -287,7 +293,7 @@ mod tests {
                 (State::Text(b"x"), text("x")),
                 (State::Json(b"1"), text("1")),
                 (State::Member(b"m"), Reply::Integer(1)),
-                (State::Scored(b"m", 1.0), text("1")),
+                (scored(1.0), text("1")),
             ] {
                 let place = Expected { key: b"k", state, expires };
                 let found = judge(&place, &reply, &Reply::Integer(ttl)).unwrap();

@@ -20,9 +20,16 @@ pub(super) enum State<'a> {
     /// Of a set.
     Member(&'a [u8]),
     /// Of a sorted set, with its score.
-    Scored(&'a [u8], f64),
+    Scored(&'a [u8], Score<'a>),
     /// Of a sorted set that it must not be in: its score is none.
     NoMember(&'a [u8]),
+}
+
+/// A number, and how the row spells it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Score<'a> {
+    pub(super) number: f64,
+    pub(super) text: &'a [u8],
 }
 
 impl State<'_> {
@@ -60,7 +67,9 @@ pub(super) fn interpret<'a>(commands: &[Vec<&'a [u8]>]) -> Option<Expected<'a>> 
         key = Some(*place);
         match (*name, arguments) {
             (b"HSET", pairs) => {
-                state = Some(State::Hash(pairs.as_chunks::<2>().0.iter().map(|[name, value]| (*name, *value)).collect()));
+                state = Some(State::Hash(
+                    pairs.as_chunks::<2>().0.iter().map(|[name, value]| (*name, *value)).collect(),
+                ));
             }
             (b"HDEL", _) => {
                 state.get_or_insert(State::Nothing);
@@ -73,7 +82,7 @@ pub(super) fn interpret<'a>(commands: &[Vec<&'a [u8]>]) -> Option<Expected<'a>> 
             (b"SADD", [member]) => state = Some(State::Member(member)),
             (b"ZADD", [score, member]) => {
                 state = match number(score).filter(|_| !refused) {
-                    Some(score) => Some(State::Scored(member, score)),
+                    Some(number) => Some(State::Scored(member, Score { number, text: score })),
                     None => Some(State::NoMember(member)),
                 };
             }
@@ -104,12 +113,13 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let state = match &expected.state {
             State::Hash(fields) => {
-                let fields: Vec<String> = fields.iter().map(|(n, v)| format!("{}={}", text(n), text(v))).collect();
+                let fields: Vec<String> =
+                    fields.iter().map(|(n, v)| format!("{}={}", text(n), text(v))).collect();
                 fields.join(" ")
             }
             State::Nothing => "nothing".to_owned(),
             State::Json(value) | State::Text(value) | State::Member(value) => text(value),
-            State::Scored(member, score) => format!("{} at {score}", text(member)),
+            State::Scored(member, score) => format!("{} at {}", text(member), score.number),
             State::NoMember(member) => format!("not {}", text(member)),
         };
         let expires = if expected.expires { ", expires" } else { "" };

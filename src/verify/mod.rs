@@ -23,8 +23,8 @@ mod position;
 mod repair;
 mod report;
 mod rows;
-mod suspects;
 mod surplus;
+mod suspects;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -41,8 +41,8 @@ use position::Stream;
 pub(crate) use report::Report;
 use report::TableReport;
 use rows::{Chunk, Reader};
-use suspects::Suspects;
 use surplus::{Candidates, Places};
+use suspects::Suspects;
 
 /// The table as it is now counts, whatever the configuration still names.
 const LOOK: (Publishing, Strictness) = (Publishing::Forbidden, Strictness::Streaming);
@@ -194,9 +194,8 @@ async fn compare_rows(
         let wanted = chunk.wanted();
         let asked = questions(&wanted);
         let (reader, plan, source) = (&table.reader, &table.plan, &mut servers.source);
-        let read = async {
-            if more { reader.fill(source, plan, &mut next, Some(places)).await } else { Ok(false) }
-        };
+        let read =
+            async { if more { reader.fill(source, plan, &mut next, Some(places)).await } else { Ok(false) } };
         let (replies, read) = tokio::join!(servers.redis.call_all(&asked), read);
         let found = answers(&wanted, &replies?)?;
         table.report.rows += chunk.rows.len() as u64;

@@ -89,7 +89,8 @@ impl Stream {
                 )
             }));
         };
-        let behind = format!("Redis is at {reached}, PostgreSQL at {end}, and what changed between can differ");
+        let behind =
+            format!("Redis is at {reached}, PostgreSQL at {end}, and what changed between can differ");
         if stood > UNREAD {
             let found = slot::find(source, slot).await?;
             if found.is_none_or(|slot| slot.active_pid.is_none()) {

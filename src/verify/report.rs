@@ -335,7 +335,10 @@ mod tests {
         report.add(TableReport { rows: 2, ..TableReport::new("public.u".into()) });
         let words = report.to_string();
         assert!(words.contains("\n… and 6 more\n"), "{words}");
-        assert!(words.contains("public.t: 30 rows, 26 different (missing keys: 1, wrong fields: 25)\n"), "{words}");
+        assert!(
+            words.contains("public.t: 30 rows, 26 different (missing keys: 1, wrong fields: 25)\n"),
+            "{words}"
+        );
         assert!(words.contains("public.u: 2 rows, equal\n"), "{words}");
         assert!(words.ends_with("32 rows in 2 tables compared: 26 different, 1 mended\n"), "{words}");
         assert!(!report.is_fine());

@@ -92,8 +92,7 @@ impl Reader {
         }
         let columns: Vec<String> =
             captured.shape.columns.iter().map(|column| identifier(&column.name)).collect();
-        let select: Vec<&str> =
-            columns.iter().chain(&identity).map(String::as_str).chain(["xmin"]).collect();
+        let select: Vec<&str> = columns.iter().chain(&identity).map(String::as_str).chain(["xmin"]).collect();
         Reader { select: select.join(", "), from: table.sql_rows(), columns: columns.len(), identity }
     }
 

@@ -83,11 +83,7 @@ impl Suspects {
     }
 
     /// Looks again until each is found right, or different, or to be changing all the time.
-    pub(super) async fn settle(
-        &mut self,
-        table: &mut Table<'_>,
-        servers: &mut Servers,
-    ) -> Result<(), Error> {
+    pub(super) async fn settle(&mut self, table: &mut Table<'_>, servers: &mut Servers) -> Result<(), Error> {
         while !self.waiting.is_empty() {
             servers.stream.pass(&mut servers.control, &mut servers.redis).await?;
             let mut round = std::mem::take(&mut self.waiting);

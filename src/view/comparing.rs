@@ -16,7 +16,10 @@ impl Comparing {
     /// A bar where a person looks at it and the log is for people; elsewhere nothing is drawn.
     pub(crate) fn choose(text: bool) -> Comparing {
         if !text || !stderr().is_terminal() {
-            return Comparing { area: None, bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()) };
+            return Comparing {
+                area: None,
+                bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+            };
         }
         let area = MultiProgress::new();
         let bar = area.add(ProgressBar::new(0));

@@ -33,6 +33,14 @@ fn help_and_version() {
     ] {
         assert!(help.contains(words), "`{words}` is missing in:\n{help}");
     }
+    let (code, connector) = world.finish(&["verify", "--help"]);
+    assert_eq!(code, Some(0));
+    let help = connector.stdout();
+    for words in
+        ["--config <FILE>", "--repair", "--json", "Exit code 0: equal, or all that differed was mended"]
+    {
+        assert!(help.contains(words), "`{words}` is missing in:\n{help}");
+    }
     let (code, connector) = world.finish(&["--version"]);
     assert_eq!(code, Some(0));
     assert_eq!(connector.stdout().trim(), format!("redis-connect-postgres {}", env!("CARGO_PKG_VERSION")));

@@ -1,0 +1,81 @@
+//! Mending beside a connector never writes what is older than what the connector has written.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::{is_equal, report, verify};
+use crate::harness::World;
+use crate::hashes::{Live, Writer};
+
+/// A hand spoils the keys of rows that change all the time, and repairs run meanwhile. In the end,
+/// every row that was written after the last hand is right.
+#[test]
+fn repairs_do_not_fight_the_stream() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, n int, v text); INSERT INTO t SELECT g, 0, 'v' FROM generate_series(1, 200) g");
+    let live =
+        Live::tables(&world, "public.t: [{ type: hash }, { type: sorted_set, key: top, score: \"{n}\" }]");
+    let writer = Writer::begin(&world, |count| {
+        let from = count * 31 % 200;
+        format!("UPDATE t SET n = n + 1, v = 'v{count}' WHERE id BETWEEN {from} AND {from} + 5")
+    });
+    let done = AtomicBool::new(false);
+    let url = world.target_url();
+    std::thread::scope(|scope| {
+        let done = &done;
+        scope.spawn(move || {
+            let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+            let mut id = 0;
+            while !done.load(Relaxed) {
+                id = id % 200 + 7;
+                redis::cmd("HSET")
+                    .arg(format!("t:{id}"))
+                    .arg("v")
+                    .arg("spoilt")
+                    .exec(&mut connection)
+                    .unwrap();
+                redis::cmd("HSET")
+                    .arg(format!("t:{}", id + 1000))
+                    .arg("v")
+                    .arg("x")
+                    .exec(&mut connection)
+                    .unwrap();
+                redis::cmd("ZREM").arg("top").arg(id + 1).exec(&mut connection).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        for _ in 0..3 {
+            // Whatever it finds: it ends, and says so.
+            let (code, found) = report(&world, &["--repair"]);
+            assert!(code <= 1, "{found:#}");
+        }
+        done.store(true, Relaxed);
+    });
+    let (code, output) = verify(&world, &["--repair"]);
+    assert_eq!(code, 0, "{output}");
+    assert!(writer.stop() > 10);
+    live.settle();
+    is_equal(&world);
+    world.assert_equal(&["t"]);
+}
+
+/// What Redis refuses is told, and is the only thing that is not mended.
+#[test]
+fn what_can_not_be_mended_is_told() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+    world.config("public.t: { type: hash }");
+    world.once();
+    world.redis::<i64>(&["HSET", "t:1", "v", "wrong"]);
+    world.redis::<i64>(&["HSET", "t:3", "v", "surplus"]);
+    world.redis::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let (code, output) = verify(&world, &["--repair"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("t:1: v is `wrong`, the row has `a`; not mended: OOM "), "{output}");
+    assert!(output.contains("t:3: a key of public.t that no row has; mended"), "{output}");
+    assert!(output.contains("2 different, 1 mended"), "{output}");
+    world.redis::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    let (code, output) = verify(&world, &["--repair"]);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("t:1: v is `wrong`, the row has `a`; mended"), "{output}");
+    is_equal(&world);
+}
