@@ -7,6 +7,7 @@
 mod harness;
 
 mod command_line;
+mod documentation;
 mod faults;
 mod gaps;
 mod harness_tests;

@@ -19,7 +19,8 @@ pub(super) enum Modules {
 #[derive(Debug)]
 pub(super) struct Given {
     url: String,
-    port: u16,
+    /// Host and port.
+    address: (String, u16),
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -48,20 +49,20 @@ impl Given {
     fn take(url: String) -> Given {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let client = redis::Client::open(url.as_str()).unwrap_or_else(|e| panic!("TEST_REDIS_STACK: {e}"));
-        let port = match client.get_connection_info().addr() {
-            redis::ConnectionAddr::Tcp(_, port) => *port,
+        let address = match client.get_connection_info().addr() {
+            redis::ConnectionAddr::Tcp(host, port) => (host.clone(), *port),
             other => panic!("TEST_REDIS_STACK: {other} has no port"),
         };
         let mut connection = client.get_connection().unwrap_or_else(|e| panic!("TEST_REDIS_STACK: {e}"));
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
-        Given { url, port, _turn: turn }
+        Given { url, address, _turn: turn }
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    pub(super) fn address(&self) -> (&str, u16) {
+        (&self.address.0, self.address.1)
     }
 }

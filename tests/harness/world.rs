@@ -160,9 +160,14 @@ impl World {
     }
 
     pub(crate) fn redis_port(&self) -> u16 {
+        self.redis_address().1
+    }
+
+    /// Host and port.
+    pub(crate) fn redis_address(&self) -> (String, u16) {
         match (&self.server, &self.given) {
-            (Some(server), _) => server.borrow().port(),
-            (None, given) => given.as_ref().unwrap().port(),
+            (None, Some(given)) => (given.address().0.to_owned(), given.address().1),
+            (server, _) => ("127.0.0.1".to_owned(), server.as_ref().unwrap().borrow().port()),
         }
     }
 
