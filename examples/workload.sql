@@ -1,5 +1,5 @@
--- One customer's visit, for pgbench: an order with its items and its payment, the status of another
--- one, and the end of an old one. Rows are locked in one order, so that no deadlock can happen.
+-- One customer's visit, for pgbench: an order with its items and its payment, what was sold of a product,
+-- the status of another order, and the end of an old one. Rows are locked in one order, so that no deadlock can happen.
 \set customer random(1, 100000)
 \set product random(1, 499)
 \set quantity random(1, 9)
@@ -7,6 +7,7 @@
 \set old random(2501, 5000)
 BEGIN;
 UPDATE shop.customers SET credit = credit - :quantity, tags = array_append(tags[1:3], 'visited') WHERE id = :customer;
+UPDATE shop.products SET sold = sold + :quantity WHERE sku = 'SKU-' || to_char(:product, 'FM0000');
 INSERT INTO shop.orders (customer_id, total, note)
 VALUES (:customer, :quantity * 9.99, CASE WHEN :quantity > 5 THEN 'bulk' END) RETURNING id AS new_order \gset
 INSERT INTO shop.order_items
