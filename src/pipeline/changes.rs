@@ -59,8 +59,10 @@ impl Session<'_> {
         self.watched = watched;
         let mut types = Types::default();
         let how = (Publishing::Allowed, Strictness::Streaming);
-        let choose = timeout(LONG, capture(&mut self.control, &mut types, (config, &self.pipeline.file), how));
-        let Ok(chosen) = Session::meanwhile(&mut self.stream, positions, async { Ok(choose.await) }).await? else {
+        let choose =
+            timeout(LONG, capture(&mut self.control, &mut types, (config, &self.pipeline.file), how));
+        let Ok(chosen) = Session::meanwhile(&mut self.stream, positions, async { Ok(choose.await) }).await?
+        else {
             return Err(self.control.silent(LONG).into());
         };
         let chosen = match chosen {

@@ -135,7 +135,8 @@ impl Plan {
         let shared = |sink: &Sink| {
             let place = sink.place_columns();
             let has = |columns: &[usize]| columns.iter().all(|column| place.contains(column));
-            let apart = (!self.shape.key.is_empty() && has(&self.shape.key)) || self.shape.unique.iter().any(|u| has(u));
+            let apart = (!self.shape.key.is_empty() && has(&self.shape.key))
+                || self.shape.unique.iter().any(|u| has(u));
             sink.has_members() && !apart
         };
         self.sinks.iter().zip(outputs).filter(move |(sink, _)| shared(sink)).map(|(_, output)| output)
