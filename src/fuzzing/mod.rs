@@ -16,11 +16,10 @@
 mod rows;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
 mod seeds;
 mod settings;
 mod values;
-
-pub use seeds::{Target, targets};
 
 /// Messages of pgoutput, each behind its length in two bytes: decoded, every cell looked at, and every
 /// sink given every row, of tables that were known before and of those that Relation messages describe.

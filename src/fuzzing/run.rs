@@ -6,15 +6,17 @@
 //! need `unsafe`.)
 //!
 //! Inputs are a function of the seed, so a failure comes again under the seed that it printed:
-//! `FUZZ_SEED` sets it, `FUZZ_SECONDS` the time for each target.
+//! `FUZZ_SEED` sets it, `FUZZ_SECONDS` the time for each target. `FUZZ_CORPUS` names a directory to which
+//! the valid inputs are written, for cargo-fuzz to begin with.
 
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Target, targets};
+use super::seeds::{Target, targets};
 
 const SECONDS: u64 = 2;
 
@@ -92,6 +94,13 @@ fn inside(target: Target, seed: u64) {
         for _ in 0..64 {
             run(target, &random.changed(&seeds));
         }
+    }
+}
+
+fn write_corpus(directory: &Path, seeds: &[Vec<u8>]) {
+    std::fs::create_dir_all(directory).unwrap();
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(directory.join(format!("seed-{number}")), seed).unwrap();
     }
 }
 
@@ -210,6 +219,9 @@ impl Random {
 
 fn fuzz_named(name: &str) {
     let target = targets().into_iter().find(|target| target.name == name).unwrap();
+    if let Some(corpus) = std::env::var_os("FUZZ_CORPUS") {
+        write_corpus(&Path::new(&corpus).join(name), &(target.seeds)());
+    }
     if let Err(said) = fuzz(name, target) {
         panic!("{said}");
     }

@@ -4,17 +4,17 @@ use super::rows::CONFIG;
 
 /// What is run, and inputs to begin with.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub(super) struct Target {
     /// As cargo-fuzz knows it.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// Panics where an invariant does not hold.
-    pub run: fn(&[u8]),
+    pub(super) run: fn(&[u8]),
     /// Valid inputs.
-    pub seeds: fn() -> Vec<Vec<u8>>,
+    pub(super) seeds: fn() -> Vec<Vec<u8>>,
 }
 
 /// All of them.
-pub fn targets() -> [Target; 6] {
+pub(super) fn targets() -> [Target; 6] {
     [
         Target { name: "pgoutput", run: super::pgoutput, seeds: pgoutput },
         Target { name: "copy", run: super::copy, seeds: copy },
