@@ -26,6 +26,8 @@ pub(super) fn targets() -> [Target; 6] {
 }
 
 const BEGIN: &[u8] = b"B\0\0\0\0\x01\x6b\x3a\x28\0\x02\xc3\x5e\x47\x8e\x1a\x40\0\0\x02\xf1";
+/// At the end of all times.
+const LAST_BEGIN: &[u8] = b"B\0\0\0\0\x01\x6b\x3a\x28\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\x02\xf1";
 const COMMIT: &[u8] = b"C\0\0\0\0\0\x01\x6b\x3a\x28\0\0\0\0\x01\x6b\x3a\x58\0\x02\xc3\x5e\x47\x8e\x1a\x40";
 const RELATION: &[u8] = b"R\0\0\0\x01public\0full\0f\0\x05\
       \x01id\0\0\0\0\x14\xff\xff\xff\xff\x01name\0\0\0\0\x19\xff\xff\xff\xff\x01at\0\0\0\x04\xa0\xff\xff\xff\xff\
@@ -81,6 +83,7 @@ fn pgoutput() -> Vec<Vec<u8>> {
         b"Y\0\0\x40\x01public\0mood\0",
         COMMIT,
     ]));
+    transactions.push(messages(&[LAST_BEGIN, &insert, COMMIT]));
     transactions
 }
 
