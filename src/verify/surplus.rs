@@ -221,15 +221,13 @@ impl Candidates {
                             open.push((key, next.clone()));
                         }
                     }
-                    // If a row should be in it, that was found when the rows were compared.
-                    Reply::Error(error) if is_wrong_type(&error) => {
-                        if places.lacks(&key, b"") {
-                            self.add(table, Surplus { key, member: None, holds });
-                        }
-                    }
-                    Reply::Error(reply) => {
+                    Reply::Error(reply) if !is_wrong_type(&reply) => {
                         let doing = format!("looking through {}", shown(&key));
                         return Err(redis::Error::Refused { doing, reply }.into());
+                    }
+                    // If a row should be in it, that was found when the rows were compared.
+                    Reply::Error(_) if places.lacks(&key, b"") => {
+                        self.add(table, Surplus { key, member: None, holds });
                     }
                     _ => {}
                 }
