@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use redis_connect_postgres::throwaway::{Directory, Postgres, Redis};
+use redis_connect_postgres::throwaway::{Postgres, Redis};
 
+use crate::Bench;
 use crate::error::{Doing, Result, failed};
 use crate::servers::PUBLICATION;
+use crate::structure::Structure;
 
 /// The release binary, built if that is needed.
 pub(crate) fn build() -> Result<PathBuf> {
@@ -62,23 +64,23 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(
-        program: &Path,
+        bench: &Bench,
         name: &str,
-        postgres: &Postgres,
-        redis: &Redis,
-        directory: &Directory,
+        (postgres, redis): (&Postgres, &Redis),
+        structure: &Structure,
     ) -> Result<Self> {
-        let config = directory.path().join(format!("{name}-{}.yaml", redis.port()));
+        let config = bench.directory.path().join(format!("{name}-{}.yaml", redis.port()));
         let text = format!(
             "name: {name}\n\
              source: {{ url: \"{}\", publication: {PUBLICATION} }}\n\
              target: {{ url: \"{}\" }}\n\
-             tables: {{ public.bench: {{ type: hash }} }}\n",
+             tables: {{ public.bench: {} }}\n",
             postgres.url(),
-            redis.url()
+            redis.url(),
+            structure.yaml()
         );
         fs::write(&config, text).doing(|| format!("write {}", config.display()))?;
-        Ok(Self { program: program.to_owned(), config, name: name.to_owned() })
+        Ok(Self { program: bench.program.clone(), config, name: name.to_owned() })
     }
 
     /// `run`, with a flag that says when it ends, or with none.

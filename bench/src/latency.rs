@@ -27,6 +27,7 @@ use serde::Serialize;
 use crate::connector::Connector;
 use crate::error::{Doing, Result, failed};
 use crate::process::Process;
+use crate::structure::{Content, HASH, Output};
 use crate::{Bench, check, cpu, rows, servers};
 
 const WRITERS: u32 = 4;
@@ -65,7 +66,7 @@ pub(crate) fn latency(bench: &Bench, rate: u32, seconds: u32, run: u32) -> Resul
     eprintln!("latency at {rate} transactions a second");
     let postgres = servers::postgres()?;
     let redis = servers::redis()?;
-    let connector = Connector::new(&bench.program, "latency", &postgres, &redis, &bench.directory)?;
+    let connector = Connector::new(bench, "latency", (&postgres, &redis), HASH)?;
     bench.finish(&mut connector.run(crate::connector::ONCE))?;
     let mut process = Process::start(&mut connector.run(None), &bench.directory)?;
     let count = rate * (seconds + 1);
@@ -90,7 +91,7 @@ pub(crate) fn latency(bench: &Bench, rate: u32, seconds: u32, run: u32) -> Resul
     })?;
     let cpu = cpu::own(process.id()).saturating_sub(cpu);
     let usage = process.stop()?;
-    check::rows(&redis, count + 1, Some(&connector))?;
+    check::holds(&redis, Content::hashes(count + 1), Some(&connector))?;
     summarise(&times, (rate, run), cpu, usage.peak)
 }
 
@@ -107,7 +108,7 @@ fn wait_for_stream(postgres: &Postgres, redis: &Redis, process: &mut Process, id
         process.check_running()?;
         let mut command = redis::cmd("EXISTS");
         let exists: bool = command
-            .arg(rows::key(id))
+            .arg(Output::Hash.key(id))
             .query(&mut connection)
             .doing(|| "look for the first row".to_owned())?;
         if exists {

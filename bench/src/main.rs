@@ -1,7 +1,7 @@
 //! Measures redis-connect-postgres beside the tools of PostgreSQL and Redis.
 //!
 //! ```text
-//!  options ─> stream, snapshot, latency, memory ─> report (printed), record (kept)
+//!  options ─> stream, snapshot, structures, latency, memory ─> report (printed), record (kept)
 //!               │  prepare servers, rows, backlog; check what is in Redis at the end
 //!               └─ measure ─> process, cpu     what it took
 //! ```
@@ -12,8 +12,10 @@
 
 mod backlog;
 mod check;
+mod commands;
 mod connector;
 mod cpu;
+mod entries;
 mod error;
 mod latency;
 mod measure;
@@ -27,6 +29,8 @@ mod rows;
 mod servers;
 mod snapshot;
 mod stream;
+mod structure;
+mod structures;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,8 +41,9 @@ use redis_connect_postgres::throwaway::Directory;
 use serde_json::json;
 
 use error::{Doing, Result};
-use options::{Command, Measurement, Memory, Options, Speed};
+use options::{Command, Measurement, Memory, Options, Speed, Structures};
 use process::Process;
+use structure::HASH;
 
 /// What every measurement needs.
 #[derive(Debug)]
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
     let Options { command, program, speed } = Options::parse();
     let done = Bench::new(program.clone()).and_then(|bench| match command {
         Some(Command::Memory(options)) => run_memory(&bench, program.as_deref(), &options),
+        Some(Command::Structures(options)) => run_structures(&bench, program.as_deref(), &options),
         None => run_speed(&bench, program.as_deref(), &speed),
     });
     match done {
@@ -80,11 +86,11 @@ fn run_speed(bench: &Bench, program: Option<&Path>, options: &Speed) -> Result<(
     let mut groups = Vec::new();
     for (measurement, size) in [(Measurement::Stream, 1_000), (Measurement::StreamSingle, 1)] {
         if options.wants(measurement) {
-            groups.push(stream::stream(bench, options.rows, size, options.runs)?);
+            groups.push(stream::stream(bench, HASH, (options.rows, size), options.runs)?);
         }
     }
     if options.wants(Measurement::Snapshot) {
-        groups.push(snapshot::snapshot(bench, options.snapshot_rows, options.runs)?);
+        groups.push(snapshot::snapshot(bench, HASH, options.snapshot_rows, options.runs)?);
     }
     let mut latencies = Vec::new();
     if options.wants(Measurement::Latency) {
@@ -110,6 +116,14 @@ fn run_memory(bench: &Bench, program: Option<&Path>, options: &Memory) -> Result
     let peaks = memory::memory(bench, options)?;
     let path = record::append("memory", program, options, json!({ "peaks": peaks }))?;
     print(&format!("{}\nraw results: {}\n", report::peaks(&peaks), path.display()))
+}
+
+fn run_structures(bench: &Bench, program: Option<&Path>, options: &Structures) -> Result<()> {
+    let structures::Measured { streams, snapshots } = structures::structures(bench, options)?;
+    let text = [report::structures(&streams), report::structures(&snapshots)].join("\n");
+    let groups: Vec<_> = streams.iter().chain(&snapshots).collect();
+    let path = record::append("structures", program, options, json!({ "groups": groups }))?;
+    print(&format!("{text}\n{}\nraw results: {}\n", report::LEGEND, path.display()))
 }
 
 fn print(text: &str) -> Result<()> {

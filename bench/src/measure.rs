@@ -7,9 +7,9 @@ use std::time::Duration;
 use redis_connect_postgres::throwaway::{Directory, Postgres, Redis};
 use serde::Serialize;
 
-use crate::cpu;
-use crate::error::{Result, failed};
+use crate::error::{Doing, Result, failed};
 use crate::process::Process;
+use crate::{cpu, servers};
 
 /// What was read in one measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) peak_bytes: u64,
     pub(crate) postgres_cpu_seconds: f64,
     pub(crate) redis_cpu_seconds: f64,
+    /// What Redis received.
+    pub(crate) redis_input_bytes: u64,
     /// Of everything else on the machine: what this was disturbed by.
     pub(crate) elsewhere_cpu_seconds: f64,
 }
@@ -31,6 +33,11 @@ pub(crate) struct Reading {
 impl Reading {
     pub(crate) fn rows_per_second(&self) -> f64 {
         f64::from(self.rows) / self.seconds
+    }
+
+    /// Of commands and what keeps them together.
+    pub(crate) fn bytes_per_row(&self) -> f64 {
+        self.redis_input_bytes as f64 / f64::from(self.rows)
     }
 
     /// µs a row.
@@ -46,24 +53,32 @@ pub(crate) struct Servers<'a> {
     pub(crate) redis: Option<&'a Redis>,
 }
 
-/// CPU times at one moment.
+/// CPU times, and what Redis has received, at one moment.
 struct Clock {
     postgres: Duration,
     redis: Duration,
+    redis_input: u64,
     ourselves: Duration,
     machine: Duration,
 }
 
 impl Clock {
-    fn read(servers: Servers<'_>) -> Self {
+    fn read(servers: Servers<'_>) -> Result<Self> {
         let pid = |pid: Option<u32>, of: fn(u32) -> Duration| pid.map_or(Duration::ZERO, of);
-        Self {
+        Ok(Self {
             postgres: pid(servers.postgres.and_then(Postgres::pid), cpu::with_children),
             redis: pid(servers.redis.and_then(Redis::pid), cpu::own),
+            redis_input: servers.redis.map_or(Ok(0), received)?,
             ourselves: cpu::own(std::process::id()),
             machine: cpu::machine(),
-        }
+        })
     }
+}
+
+/// The bytes that a server has received from all its clients.
+fn received(redis: &Redis) -> Result<u64> {
+    let found = servers::redis_info(redis, "stats", "total_net_input_bytes")?;
+    found.parse().doing(|| format!("read {found} as a number of bytes"))
 }
 
 /// Runs the commands at the same time and reads what it took until all have ended.
@@ -75,7 +90,7 @@ pub(crate) fn measure(
     logs: &Directory,
 ) -> Result<Reading> {
     eprintln!("  {name} …");
-    let before = Clock::read(servers);
+    let before = Clock::read(servers)?;
     let processes: Vec<Process> =
         commands.iter_mut().map(|command| Process::start(command, logs)).collect::<Result<_>>()?;
     let began = processes.iter().map(Process::began).min().ok_or_else(|| failed("nothing to measure"))?;
@@ -86,7 +101,7 @@ pub(crate) fn measure(
             .map(|usage| usage.unwrap_or_else(|_| Err(failed("a waiting thread failed"))))
             .collect::<Result<Vec<_>>>()
     })?;
-    let after = Clock::read(servers);
+    let after = Clock::read(servers)?;
     let ended = usages.iter().map(|usage| usage.ended).max().unwrap_or(began);
     let cpu: Duration = usages.iter().map(|usage| usage.cpu).sum();
     let postgres = after.postgres.saturating_sub(before.postgres);
@@ -102,6 +117,7 @@ pub(crate) fn measure(
         peak_bytes: usages.iter().map(|usage| usage.peak).max().unwrap_or(0),
         postgres_cpu_seconds: postgres.as_secs_f64(),
         redis_cpu_seconds: redis.as_secs_f64(),
+        redis_input_bytes: after.redis_input.saturating_sub(before.redis_input),
         elsewhere_cpu_seconds: machine.saturating_sub(known).as_secs_f64(),
     })
 }

@@ -12,6 +12,7 @@ use crate::error::{Doing, Result, failed};
 use crate::measure::{Reading, Servers, measure};
 use crate::options::{Danger, Memory};
 use crate::process::Process;
+use crate::structure::{Content, HASH, Output};
 use crate::{Bench, backlog, check, rows, servers};
 
 /// What was read of one danger.
@@ -58,7 +59,7 @@ pub(crate) fn memory(bench: &Bench, options: &Memory) -> Result<Vec<Peak>> {
 fn transaction(bench: &Bench, count: u32) -> Result<Peak> {
     eprintln!("one transaction of {count} rows");
     let (postgres, redis) = (servers::postgres()?, servers::redis()?);
-    let connector = Connector::new(&bench.program, "transaction", &postgres, &redis, &bench.directory)?;
+    let connector = Connector::new(bench, "transaction", (&postgres, &redis), HASH)?;
     bench.finish(&mut connector.run(ONCE))?;
     backlog::write(&postgres, count, count)?;
     servers::settle(&postgres)?;
@@ -69,7 +70,7 @@ fn transaction(bench: &Bench, count: u32) -> Result<Peak> {
 fn table(bench: &Bench, count: u32) -> Result<Peak> {
     eprintln!("a table of {count} rows");
     let (postgres, redis) = (servers::postgres()?, servers::redis()?);
-    let connector = Connector::new(&bench.program, "large", &postgres, &redis, &bench.directory)?;
+    let connector = Connector::new(bench, "large", (&postgres, &redis), HASH)?;
     backlog::write(&postgres, count, 10_000)?;
     servers::execute(&mut servers::connect(&postgres)?, "VACUUM ANALYZE bench")?;
     servers::settle(&postgres)?;
@@ -85,7 +86,7 @@ fn one(
 ) -> Result<Peak> {
     let servers = Servers { postgres: Some(postgres), redis: Some(redis) };
     let reading = measure(name, (1, count), servers, &mut [command], logs)?;
-    check::rows(redis, count, Some(connector))?;
+    check::holds(redis, Content::hashes(count), Some(connector))?;
     Ok(reading.into())
 }
 
@@ -99,7 +100,7 @@ fn outage(bench: &Bench, danger: Danger, options: &Memory) -> Result<Peak> {
     let postgres = servers::postgres()?;
     // One that was down comes back with its data; losing them is another story than memory.
     let mut redis = if danger == Danger::Down { servers::durable_redis()? } else { servers::redis()? };
-    let connector = Connector::new(&bench.program, "outage", &postgres, &redis, &bench.directory)?;
+    let connector = Connector::new(bench, "outage", (&postgres, &redis), HASH)?;
     bench.finish(&mut connector.run(ONCE))?;
     let mut process = Process::start(&mut connector.run(None), &bench.directory)?;
     let over = AtomicBool::new(false);
@@ -116,7 +117,7 @@ fn outage(bench: &Bench, danger: Danger, options: &Memory) -> Result<Peak> {
     let seconds = process.began().elapsed().as_secs_f64();
     let peak = process.peak();
     let usage = process.stop()?;
-    check::rows(&redis, count, Some(&connector))?;
+    check::holds(&redis, Content::hashes(count), Some(&connector))?;
     Ok(Peak {
         name: name.to_owned(),
         rows: count,
@@ -177,7 +178,7 @@ fn until_caught_up(redis: &Redis, process: &mut Process, count: u32, options: &M
         process.check_running()?;
         let mut command = redis::cmd("EXISTS");
         let exists: bool = command
-            .arg(rows::key(count))
+            .arg(Output::Hash.key(count))
             .query(&mut connection)
             .doing(|| "look for the last row".to_owned())?;
         if exists {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::structure::{self, Structure};
+
 /// Measures redis-connect-postgres beside the tools of PostgreSQL and Redis, on throwaway servers.
 #[derive(Debug, Parser)]
 #[command(name = "bench", args_conflicts_with_subcommands = true)]
@@ -22,6 +24,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Measure the connector's peak memory where it is most in danger
     Memory(Memory),
+    /// Measure every structure of Redis, each beside ready-made commands of the same structure
+    Structures(Structures),
 }
 
 /// Rates and latencies (without a command)
@@ -61,6 +65,25 @@ pub(crate) enum Measurement {
 impl Speed {
     pub(crate) fn wants(&self, measurement: Measurement) -> bool {
         self.only.is_empty() || self.only.contains(&measurement)
+    }
+}
+
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Structures {
+    /// Rows of the backlog that is streamed, and of the table that is read by the snapshot
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rows: u32,
+    /// Measure everything so often, in changing order, and report medians
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15))]
+    pub(crate) runs: u32,
+    /// Measure only this; can be given more than once
+    #[arg(long, value_name = "NAME", value_parser = structure::ALL.map(|structure| structure.name))]
+    pub(crate) only: Vec<String>,
+}
+
+impl Structures {
+    pub(crate) fn wants(&self, structure: &Structure) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == structure.name)
     }
 }
 

@@ -54,13 +54,7 @@ fn versions() -> Result<Value> {
     let postgres = servers::postgres()?;
     let postgres =
         servers::query(&mut servers::connect(&postgres)?, "SELECT current_setting('server_version')")?;
-    let redis = servers::redis()?;
-    let mut connection = servers::redis_connection(&redis)?;
-    let info: String = redis::cmd("INFO")
-        .arg("server")
-        .query(&mut connection)
-        .doing(|| "ask Redis for its version".to_owned())?;
-    let redis = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default();
+    let redis = servers::redis_info(&servers::redis()?, "server", "redis_version")?;
     Ok(json!({ "postgres": postgres, "redis": redis }))
 }
 

@@ -1,15 +1,16 @@
 //! The tools of PostgreSQL and Redis that do one half of the work each.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use redis_connect_postgres::throwaway::{Directory, Postgres, Redis};
 
+use crate::commands;
 use crate::error::{Doing, Result};
-use crate::rows;
 use crate::servers::{PUBLICATION, connect, execute};
+use crate::structure::Content;
 
 /// Makes a slot from which [`recvlogical`] reads what is committed later.
 pub(crate) fn create_slot(postgres: &Postgres, slot: &str) -> Result<()> {
@@ -38,23 +39,36 @@ pub(crate) fn copy(postgres: &Postgres) -> Command {
 }
 
 /// Sends ready-made commands as fast as Redis takes them.
-pub(crate) fn redis_cli(redis: &Redis, hsets: &Path) -> Result<Command> {
-    let file = File::open(hsets).doing(|| format!("open {}", hsets.display()))?;
+pub(crate) fn redis_cli(redis: &Redis, ready: &ReadyMade) -> Result<Command> {
+    let file = File::open(&ready.path).doing(|| format!("open {}", ready.path.display()))?;
     let mut command = Command::new("redis-cli");
     command.args(["-h", "127.0.0.1", "-p"]).arg(redis.port().to_string()).arg("--pipe");
     command.stdin(file).stdout(Stdio::null());
     Ok(command)
 }
 
-/// Writes the file for [`redis_cli`].
-pub(crate) fn hsets(directory: &Directory, count: u32) -> Result<PathBuf> {
-    let path = directory.path().join(format!("hsets-{count}"));
-    if !path.exists() {
-        eprintln!("  writing {count} ready-made HSETs");
+/// The file for [`redis_cli`]; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct ReadyMade {
+    pub(crate) content: Content,
+    path: PathBuf,
+}
+
+impl ReadyMade {
+    pub(crate) fn write(directory: &Directory, content: Content) -> Result<Self> {
+        eprintln!("  writing the ready-made commands of {} rows", content.rows);
+        let path = directory.path().join(format!("commands-{}", content.structure.name));
         let file = File::create(&path).doing(|| format!("create {}", path.display()))?;
-        rows::write_hsets(count, &mut BufWriter::with_capacity(1 << 20, file))?;
+        let ready = Self { content, path };
+        commands::write(content, &mut BufWriter::with_capacity(1 << 20, file))?;
+        Ok(ready)
     }
-    Ok(path)
+}
+
+impl Drop for ReadyMade {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// A program of the server's version. The server may be a link into its package, beside which there

@@ -18,6 +18,8 @@ pub(crate) const OURS: &str = "redis-connect-postgres";
 #[derive(Debug, Serialize)]
 pub(crate) struct Group {
     pub(crate) title: String,
+    /// What the rows became.
+    pub(crate) structure: &'static str,
     /// What the others are divided by.
     pub(crate) references: Vec<&'static str>,
     pub(crate) readings: Vec<Reading>,
@@ -55,6 +57,38 @@ impl Group {
         }
         text
     }
+}
+
+/// A line for each structure, of groups that were measured alike.
+pub(crate) fn structures(groups: &[Group]) -> String {
+    let Some(first) = groups.first() else { return String::new() };
+    let mut text = format!("{}, as each structure\n\n{:<16}{:>10}", first.title, "", "rows/s");
+    for reference in &first.references {
+        let _ = write!(text, "{:>8}", short(reference));
+    }
+    for head in ["own µs", "cli µs", "PG µs", "Redis µs", "peak MB", "bytes", "others"] {
+        let _ = write!(text, "{head:>9}");
+    }
+    text.push('\n');
+    for group in groups {
+        let rate = |name| group.median(name, Reading::rows_per_second);
+        let _ = write!(text, "{:<16}{:>10.0}", group.structure, rate(OURS));
+        for reference in &group.references {
+            let _ = write!(text, "{:>8.2}", rate(OURS) / rate(reference));
+        }
+        let _ = writeln!(
+            text,
+            "{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.1}{:>9.0}{:>8.0}%",
+            group.median(OURS, |r| r.per_row(r.cpu_seconds)),
+            group.median(REDIS_CLI, |r| r.per_row(r.cpu_seconds)),
+            group.median(OURS, |r| r.per_row(r.postgres_cpu_seconds)),
+            group.median(OURS, |r| r.per_row(r.redis_cpu_seconds)),
+            group.median(OURS, |r| megabytes(r.peak_bytes)),
+            group.median(OURS, Reading::bytes_per_row),
+            group.median(OURS, |r| r.elsewhere_cpu_seconds / r.seconds * 100.0),
+        );
+    }
+    text
 }
 
 /// The head of the column with the ratios to a reference.
@@ -119,6 +153,8 @@ pub(crate) fn peaks(all: &[Peak]) -> String {
 pub(crate) const LEGEND: &str = "\
 / recv, / COPY, / cli, / both: the rate divided by that reference's rate in the same group
 own, PG, Redis µs: CPU time a row of the measured processes, of PostgreSQL, of Redis
+cli µs: the same of redis-cli --pipe, which reads the commands from a file and sends them
+bytes: what Redis received a row
 others: what everything else on the machine used meanwhile, in per cent of one core; the figures of a
         machine that was busy otherwise are worth little
 ";

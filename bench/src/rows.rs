@@ -1,15 +1,12 @@
 //! The one table of the benchmark, and every row of it as a function of its number.
 //!
 //! The same values are spelled out twice: as SQL expressions, so that the server can write millions
-//! of rows without a client, and here, for the ready-made HSETs of the references and as what the
-//! connector's hashes are compared with.
+//! of rows without a client, and here, for the ready-made commands of the references and as what is
+//! compared with what the connector wrote.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use jiff::{SignedDuration, Timestamp};
-
-use crate::error::{Doing, Result};
 
 /// Ten columns, about 160 bytes of values a row.
 pub(crate) const CREATE_TABLE: &str = "CREATE TABLE bench (
@@ -58,38 +55,31 @@ fn values(id: u32) -> [String; 10] {
     ]
 }
 
+/// Names and values of row `id`, in order.
+pub(crate) fn columns(id: u32) -> impl Iterator<Item = (&'static str, String)> {
+    COLUMNS.into_iter().zip(values(id))
+}
+
 /// The hash of row `id`.
 pub(crate) fn hash(id: u32) -> BTreeMap<String, String> {
-    COLUMNS.iter().map(|name| (*name).to_owned()).zip(values(id)).collect()
+    columns(id).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-pub(crate) fn key(id: u32) -> String {
-    format!("bench:{id}")
+/// What a sorted set has as the score of row `id`.
+pub(crate) fn amount(id: u32) -> String {
+    let [_, _, _, _, amount, ..] = values(id);
+    amount
 }
 
-/// Writes the HSETs of rows 1 to `rows`, as `redis-cli --pipe` takes them.
-pub(crate) fn write_hsets(rows: u32, out: &mut impl Write) -> Result<()> {
-    let mut command = Vec::new();
-    for id in 1..=rows {
-        command.clear();
-        hset(id, &mut command);
-        out.write_all(&command).doing(|| "write the ready-made HSETs".to_owned())?;
-    }
-    out.flush().doing(|| "write the ready-made HSETs".to_owned())
-}
-
-fn hset(id: u32, out: &mut Vec<u8>) {
-    let mut argument = |text: &str| {
-        out.extend_from_slice(format!("${}\r\n{text}\r\n", text.len()).as_bytes());
+/// The JSON document of row `id`.
+pub(crate) fn document(id: u32) -> String {
+    // No value has a character that JSON would escape.
+    let member = |(name, value)| match name {
+        "id" | "customer" | "reference" | "quantity" | "active" => format!("\"{name}\":{value}"),
+        _ => format!("\"{name}\":\"{value}\""),
     };
-    argument("HSET");
-    argument(&key(id));
-    for (name, value) in COLUMNS.iter().zip(values(id)) {
-        argument(name);
-        argument(&value);
-    }
-    let header = format!("*{}\r\n", 2 + 2 * COLUMNS.len());
-    out.splice(0..0, header.into_bytes());
+    let members: Vec<String> = columns(id).map(member).collect();
+    format!("{{{}}}", members.join(","))
 }
 
 #[cfg(test)]
@@ -97,12 +87,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_spelled_as_resp() {
-        let mut command = Vec::new();
-        hset(7, &mut command);
-        let text = String::from_utf8_lossy(&command);
-        assert!(text.starts_with("*22\r\n$4\r\nHSET\r\n$7\r\nbench:7\r\n$2\r\nid\r\n$1\r\n7\r\n"), "{text}");
-        assert!(text.contains("\r\n2024-01-01T00:00:07.007Z\r\n"), "{text}");
-        assert!(text.ends_with("$6\r\nactive\r\n$5\r\nfalse\r\n"), "{text}");
+    fn a_document_is_json() {
+        let document: serde_json::Value = serde_json::from_str(&document(7)).unwrap();
+        assert_eq!(document["id"], 7);
+        assert_eq!(document["amount"], amount(7).as_str());
+        assert_eq!(document["active"], false);
+        assert_eq!(document["created"], "2024-01-01T00:00:07.007Z");
+        assert_eq!(document.as_object().unwrap().len(), COLUMNS.len());
     }
 }

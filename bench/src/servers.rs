@@ -5,8 +5,9 @@ use std::time::Duration;
 use postgres::{Client, NoTls};
 use redis_connect_postgres::throwaway::{Postgres, Redis, postgres as pg, redis as rd};
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, failed};
 use crate::rows;
+use crate::structure::Structure;
 
 /// What is set, for the record.
 pub(crate) const POSTGRES: [(&str, &str); 8] = [
@@ -38,6 +39,27 @@ pub(crate) fn redis() -> Result<Redis> {
     Ok(Redis::start(rd::Settings::default().set("appendonly", "no"))?)
 }
 
+/// The same with what the structure needs.
+pub(crate) fn redis_for(structure: &Structure) -> Result<Redis> {
+    if !structure.needs_modules() {
+        return redis();
+    }
+    let command = modules().ok_or_else(|| failed(NO_MODULES))?;
+    let settings = rd::Settings { command, ..rd::Settings::default() };
+    Ok(Redis::start(settings.set("appendonly", "no"))?)
+}
+
+pub(crate) const NO_MODULES: &str =
+    "JSON needs RedisJSON: set TEST_REDIS_STACK to a command that starts such a Redis";
+
+/// The command that starts a Redis with RedisJSON. The tests take an address as well; a server that
+/// somebody else has started can't be measured.
+pub(crate) fn modules() -> Option<Vec<String>> {
+    let named = std::env::var("TEST_REDIS_STACK").unwrap_or_default();
+    let command: Vec<String> = named.split_whitespace().map(str::to_owned).collect();
+    (!command.is_empty() && !named.contains("://")).then_some(command)
+}
+
 /// One that keeps every write across a restart.
 pub(crate) fn durable_redis() -> Result<Redis> {
     Ok(Redis::start(rd::Settings::durable())?)
@@ -64,6 +86,15 @@ pub(crate) fn redis_connection(redis: &Redis) -> Result<redis::Connection> {
         Ok::<_, redis::RedisError>(connection)
     };
     connect().doing(|| "connect to Redis".to_owned())
+}
+
+/// One value of a section of INFO.
+pub(crate) fn redis_info(redis: &Redis, section: &str, name: &str) -> Result<String> {
+    let mut connection = redis_connection(redis)?;
+    let doing = || format!("ask Redis for {name}");
+    let info: String = redis::cmd("INFO").arg(section).query(&mut connection).doing(doing)?;
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(value.unwrap_or_default().to_owned())
 }
 
 /// Makes the server write what is dirty now, so that it does not do so while something is measured.

@@ -1,18 +1,21 @@
-//! A table, read for the first time, into new hashes.
+//! A table, read for the first time, into an empty Redis.
 
 use crate::check;
 use crate::connector::{Connector, ONCE};
 use crate::error::Result;
 use crate::measure::{Servers, measure};
+use crate::reference::ReadyMade;
 use crate::report::{BOTH, COPY, Group, OURS, REDIS_CLI};
 use crate::stream::redis_cli;
+use crate::structure::{Content, Origin, Structure};
 use crate::{Bench, backlog, reference, servers};
 
-pub(crate) fn snapshot(bench: &Bench, rows: u32, runs: u32) -> Result<Group> {
+pub(crate) fn snapshot(bench: &Bench, structure: &'static Structure, rows: u32, runs: u32) -> Result<Group> {
     let title = format!("snapshot of a table of {rows} rows");
-    eprintln!("{title}");
+    eprintln!("{title}, as {}", structure.name);
     let postgres = servers::postgres()?;
-    let hsets = reference::hsets(&bench.directory, rows)?;
+    let content = Content { structure, origin: Origin::Snapshot, rows };
+    let ready = ReadyMade::write(&bench.directory, content)?;
     eprintln!("  filling the table");
     backlog::write(&postgres, rows, 10_000)?;
     // Or the first reader would do what is left to do about every row's visibility.
@@ -30,28 +33,23 @@ pub(crate) fn snapshot(bench: &Bench, rows: u32, runs: u32) -> Result<Group> {
                     let servers = Servers { postgres: Some(&postgres), redis: None };
                     measure(name, (run, rows), servers, &mut [reference::copy(&postgres)], logs)?
                 }
-                REDIS_CLI => redis_cli((run, rows), &hsets, logs)?,
+                REDIS_CLI => redis_cli(run, &ready, logs)?,
                 BOTH => {
-                    let redis = servers::redis()?;
+                    let redis = servers::redis_for(structure)?;
                     let servers = Servers { postgres: Some(&postgres), redis: Some(&redis) };
-                    let commands = &mut [reference::copy(&postgres), reference::redis_cli(&redis, &hsets)?];
+                    let commands = &mut [reference::copy(&postgres), reference::redis_cli(&redis, &ready)?];
                     let reading = measure(name, (run, rows), servers, commands, logs)?;
-                    check::rows(&redis, rows, None)?;
+                    check::holds(&redis, content, None)?;
                     reading
                 }
                 _ => {
-                    let redis = servers::redis()?;
+                    let redis = servers::redis_for(structure)?;
                     let servers = Servers { postgres: Some(&postgres), redis: Some(&redis) };
-                    let connector = Connector::new(
-                        &bench.program,
-                        &format!("ours_{run}"),
-                        &postgres,
-                        &redis,
-                        &bench.directory,
-                    )?;
+                    let connector =
+                        Connector::new(bench, &format!("ours_{run}"), (&postgres, &redis), structure)?;
                     let commands = &mut [connector.run(ONCE)];
                     let reading = measure(name, (run, rows), servers, commands, logs)?;
-                    check::rows(&redis, rows, Some(&connector))?;
+                    check::holds(&redis, content, Some(&connector))?;
                     let drop = format!("SELECT pg_drop_replication_slot('{}')", connector.slot());
                     servers::execute(&mut servers::connect(&postgres)?, &drop)?;
                     reading
@@ -60,5 +58,5 @@ pub(crate) fn snapshot(bench: &Bench, rows: u32, runs: u32) -> Result<Group> {
         }
     }
     let references = vec![COPY, REDIS_CLI, BOTH];
-    Ok(Group { title, references, readings })
+    Ok(Group { title, structure: structure.name, references, readings })
 }

@@ -12,7 +12,9 @@ use crate::check;
 use crate::connector::{Connector, ONCE, UNTIL_CAUGHT_UP};
 use crate::error::Result;
 use crate::measure::{Reading, Servers, measure};
+use crate::reference::ReadyMade;
 use crate::report::{BOTH, Group, OURS, RECVLOGICAL, REDIS_CLI};
+use crate::structure::{Content, Origin, Structure};
 use crate::{Bench, backlog, reference, servers};
 
 /// What has to exist before the backlog is written, for one run.
@@ -23,13 +25,19 @@ struct Prepared {
     connector: Connector,
 }
 
-pub(crate) fn stream(bench: &Bench, rows: u32, size: u32, runs: u32) -> Result<Group> {
+pub(crate) fn stream(
+    bench: &Bench,
+    structure: &'static Structure,
+    (rows, size): (u32, u32),
+    runs: u32,
+) -> Result<Group> {
     let title = format!("stream of a backlog, {rows} rows in transactions of {size}");
-    eprintln!("{title}");
+    eprintln!("{title}, as {}", structure.name);
     let postgres = servers::postgres()?;
-    let hsets = reference::hsets(&bench.directory, rows)?;
+    let content = Content { structure, origin: Origin::Stream, rows };
+    let ready = ReadyMade::write(&bench.directory, content)?;
     let prepared: Vec<Prepared> =
-        (1..=runs).map(|run| prepare(bench, &postgres, run)).collect::<Result<_>>()?;
+        (1..=runs).map(|run| prepare(bench, &postgres, structure, run)).collect::<Result<_>>()?;
     eprintln!("  writing the backlog");
     backlog::write(&postgres, rows, size)?;
     let end = backlog::end(&postgres)?;
@@ -47,16 +55,16 @@ pub(crate) fn stream(bench: &Bench, rows: u32, size: u32, runs: u32) -> Result<G
                     let commands = &mut [reference::recvlogical(&postgres, &prepared.alone, &end)];
                     measure(name, (run, rows), servers, commands, logs)?
                 }
-                REDIS_CLI => redis_cli((run, rows), &hsets, logs)?,
+                REDIS_CLI => redis_cli(run, &ready, logs)?,
                 BOTH => {
-                    let redis = servers::redis()?;
+                    let redis = servers::redis_for(structure)?;
                     let servers = Servers { postgres: Some(&postgres), redis: Some(&redis) };
                     let commands = &mut [
                         reference::recvlogical(&postgres, &prepared.beside, &end),
-                        reference::redis_cli(&redis, &hsets)?,
+                        reference::redis_cli(&redis, &ready)?,
                     ];
                     let reading = measure(name, (run, rows), servers, commands, logs)?;
-                    check::rows(&redis, rows, None)?;
+                    check::holds(&redis, content, None)?;
                     reading
                 }
                 _ => {
@@ -64,7 +72,7 @@ pub(crate) fn stream(bench: &Bench, rows: u32, size: u32, runs: u32) -> Result<G
                     let servers = Servers { postgres: Some(&postgres), redis: Some(redis) };
                     let commands = &mut [connector.run(UNTIL_CAUGHT_UP)];
                     let reading = measure(name, (run, rows), servers, commands, logs)?;
-                    check::rows(redis, rows, Some(connector))?;
+                    check::holds(redis, content, Some(connector))?;
                     empty(redis)?;
                     reading
                 }
@@ -72,31 +80,27 @@ pub(crate) fn stream(bench: &Bench, rows: u32, size: u32, runs: u32) -> Result<G
         }
     }
     let references = vec![RECVLOGICAL, REDIS_CLI, BOTH];
-    Ok(Group { title, references, readings })
+    Ok(Group { title, structure: structure.name, references, readings })
 }
 
-fn prepare(bench: &Bench, postgres: &Postgres, run: u32) -> Result<Prepared> {
+fn prepare(bench: &Bench, postgres: &Postgres, structure: &Structure, run: u32) -> Result<Prepared> {
     let (alone, beside) = (format!("alone_{run}"), format!("beside_{run}"));
     reference::create_slot(postgres, &alone)?;
     reference::create_slot(postgres, &beside)?;
-    let redis = servers::redis()?;
-    let name = format!("ours_{run}");
-    let connector = Connector::new(&bench.program, &name, postgres, &redis, &bench.directory)?;
+    let redis = servers::redis_for(structure)?;
+    let connector = Connector::new(bench, &format!("ours_{run}"), (postgres, &redis), structure)?;
     bench.finish(&mut connector.run(ONCE))?;
     Ok(Prepared { alone, beside, redis, connector })
 }
 
 /// The writer alone, into a new server.
-pub(crate) fn redis_cli(
-    (run, rows): (u32, u32),
-    hsets: &std::path::Path,
-    logs: &Directory,
-) -> Result<Reading> {
-    let redis = servers::redis()?;
+pub(crate) fn redis_cli(run: u32, ready: &ReadyMade, logs: &Directory) -> Result<Reading> {
+    let content = ready.content;
+    let redis = servers::redis_for(content.structure)?;
     let servers = Servers { postgres: None, redis: Some(&redis) };
-    let reading =
-        measure(REDIS_CLI, (run, rows), servers, &mut [reference::redis_cli(&redis, hsets)?], logs)?;
-    check::rows(&redis, rows, None)?;
+    let commands = &mut [reference::redis_cli(&redis, ready)?];
+    let reading = measure(REDIS_CLI, (run, content.rows), servers, commands, logs)?;
+    check::holds(&redis, content, None)?;
     Ok(reading)
 }
 
