@@ -11,13 +11,19 @@ pub(crate) fn own(pid: u32) -> Duration {
 
 /// The same of a process with its children, those included that have ended and were collected.
 pub(crate) fn with_children(pid: u32) -> Duration {
-    let Some(parent) = stat(pid) else { return Duration::ZERO };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let children = processes
-        .filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
-        .filter(|stat| stat.parent == pid)
-        .map(|stat| stat.own);
-    parent.own + parent.collected + children.sum()
+    loop {
+        let Some(parent) = stat(pid) else { return Duration::ZERO };
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let children: Duration = processes
+            .filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
+            .filter(|stat| stat.parent == pid)
+            .map(|stat| stat.own)
+            .sum();
+        // A child that was collected meanwhile is in neither sum.
+        if stat(pid).is_none_or(|after| after.collected == parent.collected) {
+            return parent.own + parent.collected + children;
+        }
+    }
 }
 
 /// What all processors of the machine have worked, in all processes and in the kernel.
