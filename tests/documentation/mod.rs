@@ -228,3 +228,18 @@ fn every_page_is_run() {
     let files: BTreeSet<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, PAGES.iter().map(|&page| page.to_owned()).collect());
 }
+
+/// Configurations as a whole, outside of the pages whose examples are run.
+#[test]
+fn configurations_are_understood() {
+    for page in ["README.md", "docs/configuration.md"] {
+        let text = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let configurations = page::configurations(&text);
+        assert!(!configurations.is_empty(), "{page} has none");
+        for configuration in configurations {
+            let variable = |_: &str| Some("secret".to_owned());
+            let parsed = redis_connect_postgres::config::Config::parse(&configuration, page, &variable);
+            assert!(parsed.is_ok(), "{:?}", parsed.err());
+        }
+    }
+}

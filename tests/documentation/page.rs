@@ -75,6 +75,11 @@ pub(super) fn examples(page: &str) -> Vec<Example> {
     examples
 }
 
+/// The `yaml` blocks of a page that has no examples.
+pub(super) fn configurations(page: &str) -> Vec<String> {
+    blocks(page).into_iter().filter(|block| block.language == "yaml").map(|block| block.text).collect()
+}
+
 /// The commands of a block, each a list of arguments as redis-cli would read them. What is indented goes
 /// on with the line before; inside quotes a line break counts for nothing, nor do the spaces around it.
 pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
