@@ -15,5 +15,6 @@ mod hashes;
 mod snapshots;
 mod structures;
 mod takeover;
+mod torture;
 mod values;
 mod verify;

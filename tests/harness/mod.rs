@@ -4,7 +4,7 @@
 //!  World ── PostgreSQL (a fresh database in a shared cluster, or World::own())
 //!    │ ├─── Redis      (its own)
 //!    │ └─── run() ──> Connector: the real program, its log and its end
-//!    ├── Proxy        between any two of them: cut, refuse, stall, throttle, delay
+//!    ├── Proxy        between any two of them: cut, half-close, refuse, stall, throttle, delay
 //!    └── assert_equal every row of a table against every key of it, in both directions
 //! ```
 
@@ -19,7 +19,7 @@ mod world;
 
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{Proxy, Toward};
 pub(crate) use world::{Config, Settings, World};
 
 use std::io::Write;

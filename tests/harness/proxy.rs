@@ -4,8 +4,8 @@
 //! the time has come. So a delay delays without limiting the rate.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -21,9 +21,17 @@ pub(crate) struct Proxy {
     port: u16,
 }
 
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Toward {
+    Server,
+    Client,
+}
+
 #[derive(Debug)]
 struct Shared {
-    upstream: SocketAddr,
+    /// Port of this machine.
+    upstream: AtomicU16,
     links: Mutex<Vec<Weak<Link>>>,
     closed: AtomicBool,
     stalled: AtomicBool,
@@ -40,13 +48,15 @@ struct Link {
     client: TcpStream,
     upstream: TcpStream,
     cut: AtomicBool,
+    /// To the server, to the client: the end was said, and nothing follows.
+    ended: [AtomicBool; 2],
 }
 
 impl Proxy {
     /// Listens on a port of its own and leads to this port of this machine.
     pub(crate) fn to(port: u16) -> Self {
         let shared = Arc::new(Shared {
-            upstream: (Ipv4Addr::LOCALHOST, port).into(),
+            upstream: AtomicU16::new(port),
             links: Mutex::default(),
             closed: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -71,6 +81,19 @@ impl Proxy {
         for link in std::mem::take(&mut *self.shared.links()).iter().filter_map(Weak::upgrade) {
             link.cut();
         }
+    }
+
+    /// Every connection there is ends in one direction, in order, and goes on in the other.
+    pub(crate) fn half_close(&self, to: Toward) {
+        let links: Vec<_> = self.shared.links().iter().filter_map(Weak::upgrade).collect();
+        for link in links {
+            link.end(to == Toward::Server);
+        }
+    }
+
+    /// New connections lead to this port.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.shared.upstream.store(port, Relaxed);
     }
 
     /// Refuses new connections as if nobody listened; those there are go on.
@@ -159,7 +182,7 @@ impl Shared {
     }
 
     fn connect(shared: &Arc<Self>, client: TcpStream) {
-        let Ok(upstream) = TcpStream::connect(shared.upstream) else {
+        let Ok(upstream) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.upstream.load(Relaxed))) else {
             reset_on_close(&client);
             return;
         };
@@ -168,7 +191,7 @@ impl Shared {
             // So that a writer whose reader does not read notices a cut.
             let _ = socket.set_write_timeout(Some(Duration::from_millis(20)));
         }
-        let link = Arc::new(Link { client, upstream, cut: AtomicBool::new(false) });
+        let link = Arc::new(Link { client, upstream, cut: AtomicBool::new(false), ended: Default::default() });
         shared.connections.fetch_add(1, Relaxed);
         shared.links().retain(|link| link.strong_count() > 0);
         shared.links().push(Arc::downgrade(&link));
@@ -226,6 +249,7 @@ impl Link {
                         }
                     }
                     Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    Err(_) if self.ended[usize::from(!up)].load(Relaxed) => return,
                     Err(_) => return self.cut(),
                 }
             }
@@ -233,6 +257,12 @@ impl Link {
         if !self.cut.load(Relaxed) {
             let _ = to.shutdown(Shutdown::Write);
         }
+    }
+
+    fn end(&self, up: bool) {
+        self.ended[usize::from(!up)].store(true, Relaxed);
+        let to = if up { &self.upstream } else { &self.client };
+        let _ = to.shutdown(Shutdown::Write);
     }
 
     fn wait(&self, mut blocked: impl FnMut() -> bool) {
