@@ -90,7 +90,12 @@ impl Session<'_> {
         let mut current = [None, None];
         for (row, current) in [old, new].into_iter().zip(&mut current) {
             if let Some(row) = row.as_ref().map(OwnedRow::row) {
-                *current = self.read_rows(plan, key_of(plan, &row)).await?.found.into_values().next();
+                *current = self
+                    .read_rows(incomplete.relation, plan, key_of(plan, &row))
+                    .await?
+                    .found
+                    .into_values()
+                    .next();
             }
         }
         let name = &incomplete.table.name;
@@ -166,15 +171,16 @@ impl Session<'_> {
         }
         // A row as it was before a change must not be taken for the row after it.
         self.wait_until_visible(&transactions).await?;
-        let mut rows = self.read_rows(plan, keys.clone()).await?;
+        let mut rows = self.read_rows(relation, plan, keys.clone()).await?;
         let found = rows.found.remove(&key);
         following.ahead.fill(relation, keys.get(1..).unwrap_or_default(), rows);
         Ok(found)
     }
 
-    async fn read_rows(&mut self, plan: &Plan, keys: Vec<Key>) -> Result<Rows, Error> {
+    async fn read_rows(&mut self, relation: u32, plan: &Plan, keys: Vec<Key>) -> Result<Rows, Error> {
+        let Some(captured) = self.captured.get(&relation) else { return Ok(Rows::default()) };
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let read = reread::read(&mut self.control, plan, &keys);
+        let read = reread::read(&mut self.control, (&plan.shape, &captured.table), &keys);
         Session::meanwhile(&mut self.stream, positions, async { Ok(read.await?) }).await
     }
 }

@@ -8,12 +8,15 @@
 //! A row is read as it is now, which can be later than the change. That is as good: the stream brings
 //! what happened in between. Rows that are read ahead belong to changes that had been received before
 //! they were read, so they are no older than those changes either.
+//!
+//! The table can have another definition now than the change was made under. Of the columns that it still
+//! has the values are as good as ever; the others are not known any more.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 
-use crate::plan::Plan;
-use crate::plan::shape::Shape;
+use crate::plan::shape::{Shape, ShapeColumn};
+use crate::postgres::catalog::{self, Table};
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Error, identifier, literal};
 use crate::row::{Cell, Row, Value};
@@ -122,15 +125,53 @@ pub(super) struct Rows {
     left_out: bool,
 }
 
-/// The rows that have one of these keys now.
-pub(super) async fn read(connection: &mut Connection, plan: &Plan, keys: &[Key]) -> Result<Rows, Error> {
-    let shape = &plan.shape;
-    let mut rows = Rows::default();
+/// The rows that have one of these keys now. `table` is the table as it was looked at last; where it has
+/// been redefined since, values of columns that it has no more are [`Value::Unchanged`].
+pub(super) async fn read(
+    connection: &mut Connection,
+    (shape, table): (&Shape, &Table),
+    keys: &[Key],
+) -> Result<Rows, Error> {
     if keys.is_empty() {
+        return Ok(Rows::default());
+    }
+    let mut table = table.clone();
+    loop {
+        let error = match read_as(connection, (shape, &table), keys).await {
+            Err(error) if error.sqlstate().is_some() => error,
+            result => return result,
+        };
+        match catalog::table(connection, table.oid).await? {
+            None => return Ok(Rows::default()),
+            // It is not that.
+            Some(now) if now.columns == table.columns && now.sql_name() == table.sql_name() => {
+                return Err(error);
+            }
+            Some(now) => table = now,
+        }
+    }
+}
+
+/// The same for this definition of the table.
+async fn read_as(
+    connection: &mut Connection,
+    (shape, table): (&Shape, &Table),
+    keys: &[Key],
+) -> Result<Rows, Error> {
+    let has = |column: &ShapeColumn| {
+        table.columns.iter().any(|now| (&now.name, now.type_oid) == (&column.name, column.type_oid))
+    };
+    let mut rows = Rows::default();
+    let key_columns: Vec<&ShapeColumn> = shape.key.iter().filter_map(|&i| shape.columns.get(i)).collect();
+    if !key_columns.iter().all(|column| has(column)) {
         return Ok(rows);
     }
-    let names: Vec<String> =
-        shape.key.iter().filter_map(|&i| Some(identifier(&shape.columns.get(i)?.name))).collect();
+    let select = |column: &ShapeColumn| match has(column) {
+        true => identifier(&column.name),
+        false => "NULL".to_owned(),
+    };
+    let columns: Vec<String> = shape.columns.iter().map(select).collect();
+    let names: Vec<String> = key_columns.iter().map(|column| identifier(&column.name)).collect();
     let tuple = |key: &Key| {
         let values: Vec<String> = key.iter().map(|v| literal(&String::from_utf8_lossy(v))).collect();
         format!("({})", values.join(", "))
@@ -138,8 +179,8 @@ pub(super) async fn read(connection: &mut Connection, plan: &Plan, keys: &[Key])
     let tuples: Vec<String> = keys.iter().map(tuple).collect();
     let sql = format!(
         "COPY (SELECT {} FROM {} WHERE ({}) IN ({})) TO STDOUT",
-        shape.sql_columns(),
-        shape.sql_name(),
+        columns.join(", "),
+        table.sql_rows(),
         names.join(", "),
         tuples.join(", ")
     );
@@ -151,6 +192,11 @@ pub(super) async fn read(connection: &mut Connection, plan: &Plan, keys: &[Key])
                 let mut owned = OwnedRow { data: connection.copy_row(&frame).to_vec(), cells: Vec::new() };
                 split_row(&mut owned.data, &mut owned.cells);
                 connection.copy_consume(&frame);
+                for (cell, column) in owned.cells.iter_mut().zip(&shape.columns) {
+                    if !has(column) {
+                        *cell = Cell::UNCHANGED;
+                    }
+                }
                 bytes += owned.len();
                 // The first key is the one that is needed now; of the others, what memory allows.
                 match key(shape, &owned.row()) {

@@ -210,7 +210,7 @@ impl Session<'_> {
                 state.read_again(true);
             } else if state.columns == shape.record() && !state.again {
                 continue;
-            } else if state.complete && only_grew(state, captured) {
+            } else if state.complete && !state.again && only_grew(state, captured) {
                 state.columns = shape.record();
             } else {
                 tracing::info!(table = name, "its definition changed: it is read again");
@@ -383,7 +383,7 @@ impl Session<'_> {
             let statement = copy_statement(table, range.number);
             // It waits for as long as somebody has the table locked.
             let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let start = async { Ok(worker.connection.start_copy(&statement).await?) };
+            let start = async { worker.connection.start_copy(&statement).await.map_err(redefined) };
             Session::meanwhile(&mut self.stream, positions, start).await?;
         }
         Ok(())
@@ -505,6 +505,14 @@ impl Reader {
     }
 }
 
+/// A table that was redefined between the look at the catalog and the reading is looked at again.
+pub(super) fn redefined(error: crate::postgres::Error) -> Error {
+    if error.is_undefined() {
+        return Error::Restart(format!("{error}: a table was redefined while it was read; looking again"));
+    }
+    error.into()
+}
+
 /// Takes the snapshot, cuts tables that are read for the first time into ranges, and connects workers.
 async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, Vec<Worker>), Error> {
     let mut leader = Connection::open(&config.source, Purpose::Sql).await?;
@@ -605,8 +613,10 @@ async fn bounds(
         captured.table.sql_rows(),
         count + 1
     );
-    let rows =
-        leader.query(&sql).await.map_err(|e| e.doing(format!("cutting {} into ranges", captured.name())))?;
+    let rows = leader
+        .query(&sql)
+        .await
+        .map_err(|e| redefined(e.doing(format!("cutting {} into ranges", captured.name()))))?;
     let mut bounds: Vec<Vec<String>> =
         rows.into_iter().filter_map(|row| row.into_iter().collect::<Option<Vec<String>>>()).collect();
     bounds.dedup();

@@ -120,8 +120,12 @@ impl Session<'_> {
                 && following.transaction.is_none()
                 && self.writer.accepted().lsn >= target
             {
-                let recovery = self.drain().await?;
-                return Ok(if recovery == Recovery::Stopped { End::Stopped } else { End::CaughtUp });
+                // What was marked to be read again is not in Redis as it should be.
+                self.begin_again(following).await?;
+                if !self.states.values().any(|state| state.complete && state.again) {
+                    let recovery = self.drain().await?;
+                    return Ok(if recovery == Recovery::Stopped { End::Stopped } else { End::CaughtUp });
+                }
             }
             self.writer.flush(HEARTBEAT);
             let idle = self.writer.is_idle();

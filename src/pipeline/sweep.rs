@@ -16,6 +16,7 @@ use super::capture::Captured;
 use super::checkpoint::TableState;
 use super::places::{self, fingerprint};
 use super::session::{Recovery, Session};
+use super::snapshot::redefined;
 use super::truncate::remove;
 use crate::error::Error;
 use crate::plan::Plan;
@@ -47,7 +48,7 @@ impl Session<'_> {
             let positions = (self.writer.accepted().lsn, self.retention.confirmable());
             let mut rows = HashSet::new();
             let visit = |key: &[u8], member: &[u8]| rows.extend(share(fingerprint(key, member)));
-            let read = async { Ok(places::read(source, captured, plan, visit).await?) };
+            let read = async { places::read(source, captured, plan, visit).await.map_err(redefined) };
             Session::meanwhile(&mut self.stream, positions, read).await?;
             let is_stale = |key: &[u8], member: &[u8]| {
                 share(fingerprint(key, member)).is_some_and(|hash| !rows.contains(&hash))

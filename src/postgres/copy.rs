@@ -26,7 +26,8 @@ pub(crate) enum CopyEvent {
 }
 
 impl Connection {
-    /// Starts a COPY; its rows are taken with [`Connection::copy_event`].
+    /// Starts a COPY; its rows are taken with [`Connection::copy_event`]. When it is refused, the
+    /// connection is ready for the next statement.
     pub(crate) async fn start_copy(&mut self, sql: &str) -> Result<(), Error> {
         let mut message = BytesMut::new();
         frontend::query(sql, &mut message).map_err(|e| self.io_error(e))?;
@@ -38,7 +39,18 @@ impl Connection {
                     self.consume(&frame);
                     return Ok(());
                 }
-                b'E' => return Err(self.copy_failed(&frame)),
+                b'E' => {
+                    let error = self.copy_failed(&frame);
+                    self.consume(&frame);
+                    // After a FATAL error the server is gone: what it said tells more.
+                    while let Ok(frame) = self.next().await {
+                        self.consume(&frame);
+                        if frame.kind == b'Z' {
+                            break;
+                        }
+                    }
+                    return Err(error);
+                }
                 _ => self.consume(&frame),
             }
         }
@@ -84,7 +96,7 @@ impl Connection {
 
     fn copy_failed(&self, frame: &Frame) -> Error {
         Error::Server {
-            doing: "reading rows for the snapshot".to_owned(),
+            doing: "reading rows".to_owned(),
             error: Box::new(ServerError::parse(self.body(frame))),
         }
     }

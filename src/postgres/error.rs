@@ -61,6 +61,11 @@ impl Error {
         }
     }
 
+    /// A statement names a column or a table that is not there.
+    pub(crate) fn is_undefined(&self) -> bool {
+        matches!(self.sqlstate(), Some("42703" | "42P01"))
+    }
+
     /// Puts what was being done in place of the general words.
     pub(crate) fn doing(self, what: impl Into<String>) -> Error {
         match self {

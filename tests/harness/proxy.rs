@@ -191,7 +191,8 @@ impl Shared {
             // So that a writer whose reader does not read notices a cut.
             let _ = socket.set_write_timeout(Some(Duration::from_millis(20)));
         }
-        let link = Arc::new(Link { client, upstream, cut: AtomicBool::new(false), ended: Default::default() });
+        let link =
+            Arc::new(Link { client, upstream, cut: AtomicBool::new(false), ended: Default::default() });
         shared.connections.fetch_add(1, Relaxed);
         shared.links().retain(|link| link.strong_count() > 0);
         shared.links().push(Arc::downgrade(&link));

@@ -156,7 +156,8 @@ impl Checking<'_> {
         let (before, after) = (event.row("before"), event.row("after"));
         let old = change.old.as_ref();
         // The log leaves NULLs out of old rows.
-        let known = |cells: Option<Row>| cells.map(|row| row.into_iter().filter(|(_, v)| v.is_some()).collect());
+        let known =
+            |cells: Option<Row>| cells.map(|row| row.into_iter().filter(|(_, v)| v.is_some()).collect());
         let old: Option<Row> = old.map(|tuple| {
             let text = |(name, cell): (&String, &Cell)| match cell {
                 Cell::Text(text) => Some((name.clone(), Some(text.clone()))),
@@ -234,7 +235,8 @@ impl Checking<'_> {
         }
         let core = |row: &Row| table.core_of(row);
         let mut expected: Vec<Row> = rows.0.iter().map(core).collect();
-        let mut found: Vec<Row> = read.iter().filter_map(|entry| entry.row("after")).map(|r| core(&r)).collect();
+        let mut found: Vec<Row> =
+            read.iter().filter_map(|entry| entry.row("after")).map(|r| core(&r)).collect();
         expected.sort();
         found.sort();
         if expected == found {

@@ -168,7 +168,8 @@ impl<'a> Stage<'a> {
                 let second = self.world.run();
                 let began = Instant::now();
                 // Under other faults it may not come so far.
-                while began.elapsed() < Duration::from_secs(1) && !second.log_contains("waiting to take over") {
+                while began.elapsed() < Duration::from_secs(1) && !second.log_contains("waiting to take over")
+                {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 let first = std::mem::replace(&mut self.program, second);
@@ -326,7 +327,9 @@ impl<'a> Stage<'a> {
             // What the program had sent is carried out, since its connection is gone.
             let offset = field(old, "master_repl_offset");
             let connected = ask(old, &["CLIENT", "LIST", "TYPE", "normal"]).lines().count();
-            connected <= 2 && field(new, "slave_repl_offset") == offset && field(old, "master_repl_offset") == offset
+            connected <= 2
+                && field(new, "slave_repl_offset") == offset
+                && field(old, "master_repl_offset") == offset
         });
         std::mem::swap(&mut *self.world.redis_server(), &mut replica);
         replica.kill9();

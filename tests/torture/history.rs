@@ -181,9 +181,9 @@ impl Rows {
                         Cell::Text(text) => row.get(name).is_none_or(|v| v.as_ref() == Some(text)),
                         _ => true,
                     }),
-                    None => keys.iter().all(|&key| {
-                        matches!((&new.unwrap()[key], &row[key]), (Cell::Text(a), Some(b)) if a == b)
-                    }),
+                    None => keys.iter().all(
+                        |&key| matches!((&new.unwrap()[key], &row[key]), (Cell::Text(a), Some(b)) if a == b),
+                    ),
                 });
                 Some(self.0.swap_remove(at.unwrap_or_else(|| panic!("no row for {change:?}"))))
             }

@@ -231,7 +231,8 @@ impl Writer {
     }
 
     fn account(&mut self) -> String {
-        let (id, other, n) = (self.random.within(1, 60), self.random.within(1, 60), self.random.within(1, 999));
+        let (id, other, n) =
+            (self.random.within(1, 60), self.random.within(1, 60), self.random.within(1, 999));
         let doc = self.doc();
         match self.random.within(1, 12) {
             1..=3 => format!(
@@ -244,7 +245,9 @@ impl Writer {
             ),
             7 => format!("UPDATE account SET doc = {doc} WHERE id = {id};"),
             8 => format!("DELETE FROM account WHERE id BETWEEN {id} AND {id} + 2;"),
-            9 => format!("DELETE FROM account WHERE id = {other}; UPDATE account SET id = {other} WHERE id = {id};"),
+            9 => format!(
+                "DELETE FROM account WHERE id = {other}; UPDATE account SET id = {other} WHERE id = {id};"
+            ),
             10 => format!(
                 "UPDATE account SET id = -1 WHERE id = {id}; UPDATE account SET id = {id}, n = n + 1 \
                  WHERE id = {other}; UPDATE account SET id = {other} WHERE id = -1;"
@@ -280,7 +283,8 @@ impl Writer {
     }
 
     fn whole(&mut self) -> String {
-        let (id, other, n) = (self.random.within(1, 50), self.random.within(1, 50), self.random.within(1, 999));
+        let (id, other, n) =
+            (self.random.within(1, 50), self.random.within(1, 50), self.random.within(1, 999));
         let doc = self.doc();
         let grp = self.choose(&["'a'", "'b'", "'c'", "NULL"]);
         match self.random.within(1, 9) {
@@ -289,11 +293,15 @@ impl Writer {
                  DO UPDATE SET grp = EXCLUDED.grp, n = EXCLUDED.n, doc = EXCLUDED.doc;"
             ),
             3 => format!("UPDATE whole SET grp = {grp} WHERE id BETWEEN {id} AND {id} + 4;"),
-            4 => format!("UPDATE whole SET n = CASE WHEN id % 4 > 0 THEN {n} END WHERE id BETWEEN {id} AND {id} + 4;"),
+            4 => format!(
+                "UPDATE whole SET n = CASE WHEN id % 4 > 0 THEN {n} END WHERE id BETWEEN {id} AND {id} + 4;"
+            ),
             5 => format!("UPDATE whole SET word = 'u{n}' WHERE id = {id};"),
             6 => format!("UPDATE whole SET doc = {doc}, word = NULL WHERE id = {id};"),
             7 => format!("DELETE FROM whole WHERE id BETWEEN {id} AND {id} + 2;"),
-            8 => format!("DELETE FROM whole WHERE id = {other}; UPDATE whole SET id = {other} WHERE id = {id};"),
+            8 => format!(
+                "DELETE FROM whole WHERE id = {other}; UPDATE whole SET id = {other} WHERE id = {id};"
+            ),
             _ => format!(
                 "UPDATE whole SET id = -1 WHERE id = {id}; UPDATE whole SET id = {id}, grp = {grp} WHERE id = {other}; \
                  UPDATE whole SET id = {other} WHERE id = -1;"
@@ -302,7 +310,8 @@ impl Writer {
     }
 
     fn part(&mut self) -> String {
-        let (id, other, n) = (self.random.within(1, 60), self.random.within(1, 60), self.random.within(1, 999));
+        let (id, other, n) =
+            (self.random.within(1, 60), self.random.within(1, 60), self.random.within(1, 999));
         let doc = self.doc();
         let region = self.choose(&["r0", "r1", "r2"]);
         match self.random.within(1, 8) {
@@ -313,7 +322,9 @@ impl Writer {
             3 | 4 => format!("UPDATE part SET n = n + 1 WHERE id BETWEEN {id} AND {id} + 10;"),
             5 => format!("UPDATE part SET doc = {doc} WHERE id = {id};"),
             6 => format!("DELETE FROM part WHERE id = {id};"),
-            7 => format!("DELETE FROM part WHERE id = {other}; UPDATE part SET id = {other} WHERE id = {id};"),
+            7 => {
+                format!("DELETE FROM part WHERE id = {other}; UPDATE part SET id = {other} WHERE id = {id};")
+            }
             _ => format!(
                 "DELETE FROM part WHERE id = {id} AND region = '{region}'; \
                  UPDATE part SET region = '{region}' WHERE id = {id} AND region = '{}';",
@@ -326,13 +337,13 @@ impl Writer {
         let (id, n) = (self.random.within(1, 15), self.random.within(1, 999));
         let v = self.choose(&["'a'", "'b'", "NULL"]);
         match self.random.within(1, 6) {
-            1 => format!(
-                "DELETE FROM swap WHERE id = {id}; INSERT INTO swap VALUES ({id}, {n}, {v});"
-            ),
+            1 => format!("DELETE FROM swap WHERE id = {id}; INSERT INTO swap VALUES ({id}, {n}, {v});"),
             2 => format!("UPDATE swap SET id = 31 - id WHERE id IN ({id}, 31 - {id});"),
             3 => "UPDATE swap SET id = 21 - id WHERE id BETWEEN 1 AND 20;".to_owned(),
             4 => format!("UPDATE swap SET n = {n}, v = {v} WHERE id BETWEEN {id} AND {id} + 3;"),
-            5 => format!("UPDATE swap SET id = {id} WHERE id = {id} + 1; DELETE FROM swap WHERE id = {id} AND n % 2 = 0;"),
+            5 => format!(
+                "UPDATE swap SET id = {id} WHERE id = {id} + 1; DELETE FROM swap WHERE id = {id} AND n % 2 = 0;"
+            ),
             _ => format!("DELETE FROM swap WHERE id BETWEEN {id} AND {id} + 1;"),
         }
     }
