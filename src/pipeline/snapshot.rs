@@ -516,7 +516,8 @@ pub(super) fn redefined(error: crate::postgres::Error) -> Error {
 /// Takes the snapshot, cuts tables that are read for the first time into ranges, and connects workers.
 async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, Vec<Worker>), Error> {
     let mut leader = Connection::open(&config.source, Purpose::Sql).await?;
-    let snapshot = snapshot::take(&mut leader).await?;
+    let names: Vec<String> = tables.iter().map(|table| table.captured.table.sql_rows()).collect();
+    let snapshot = snapshot::take(&mut leader, &names).await.map_err(redefined)?;
     for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
         table.state.bounds = bounds(&mut leader, &table.captured, config.snapshot.range_rows).await?;
     }

@@ -17,6 +17,10 @@
 //! off`). After a crash they would never have happened, and their ids would be given out again.
 //! [`take`] therefore waits until the log is on disk up to the snapshot.
 //!
+//! And there is what no snapshot protects from: a table that was truncated, or rewritten by ALTER TABLE,
+//! is empty for every snapshot from before. So the tables are locked first: ACCESS SHARE, as any SELECT
+//! locks them.
+//!
 //! Source: PostgreSQL documentation, "Transaction ID and Snapshot Information Functions".
 
 use std::fmt;
@@ -81,10 +85,15 @@ pub(crate) struct Snapshot {
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// Opens a transaction on `leader` and takes its snapshot.
-pub(crate) async fn take(leader: &mut Connection) -> Result<Snapshot, Error> {
+/// Opens a transaction on `leader` and takes its snapshot, for reading these tables (as SQL names them).
+pub(crate) async fn take(leader: &mut Connection, tables: &[String]) -> Result<Snapshot, Error> {
     let doing = |e: Error| e.doing("taking the snapshot");
     leader.query(BEGIN).await.map_err(doing)?;
+    if !tables.is_empty() {
+        // It is no query, so the snapshot is still to be taken.
+        let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+        leader.query(&lock).await.map_err(doing)?;
+    }
     let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.txid_current_snapshot(), \
                       pg_catalog.pg_current_wal_insert_lsn()";
     let row = leader.query(sql).await.map_err(doing)?.into_iter().next().unwrap_or_default();

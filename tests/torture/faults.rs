@@ -261,6 +261,20 @@ impl<'a> Stage<'a> {
         }
         let status = self.program.wait(Duration::from_secs(1));
         let alive = SIGNS_OF_LIFE.iter().any(|sign| self.program.log_contains(sign));
+        if alive {
+            let again: Vec<String> = (0..3)
+                .map(|_| {
+                    let c = self.world.run_with(&["--until-caught-up"]);
+                    let s = c.wait(Duration::from_secs(120));
+                    format!("{s}: {}", c.log())
+                })
+                .collect();
+            let peek = self.world.with_postgres(|c| {
+                c.simple_query("SELECT count(*) FROM pg_logical_slot_peek_changes('history', NULL, NULL)")
+                    .map(|m| format!("{m:?}"))
+            });
+            panic!("it ended by itself: {} again: {again:#?} peek {peek:?}", self.program.story());
+        }
         assert!(!alive && status.code() == Some(1), "it ended by itself: {}", self.program.story());
         self.restart();
     }

@@ -158,7 +158,10 @@ fn check(world: &World, logs: &[String]) -> Result<String, String> {
                 format!("{s}: {}", c.log())
             })
             .collect();
-        let peek = world.with_postgres(|c| c.simple_query("SELECT count(*) FROM pg_logical_slot_peek_changes('history', NULL, NULL)").map(|m| format!("{m:?}")));
+        let peek = world.with_postgres(|c| {
+            c.simple_query("SELECT count(*) FROM pg_logical_slot_peek_changes('history', NULL, NULL)")
+                .map(|m| format!("{m:?}"))
+        });
         panic!("--until-caught-up: {} again: {again:#?} peek {peek:?}", last.story());
     }
     let history = history::read(world);
