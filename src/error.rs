@@ -40,6 +40,24 @@ pub enum Error {
     /// Something about the environment or the source that its owner must change.
     #[error("{0}")]
     Setting(String),
+    /// Redis refused more than may be set aside.
+    #[error(
+        "{count} dead letters are in {stream}, {new} more would be more than dlq.max ({max}); the last: {last}. See \
+         `redis-connect-postgres dlq -c FILE list`, mend the cause, then `dlq … replay` or `dlq … purge`, and \
+         start again; or raise dlq.max"
+    )]
+    DeadLetters {
+        /// The stream's key.
+        stream: String,
+        /// Letters in it.
+        count: u64,
+        /// Letters that were not written.
+        new: usize,
+        /// The limit.
+        max: u64,
+        /// What happened last.
+        last: String,
+    },
     /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
     #[error("{0}")]
     Restart(String),
@@ -80,7 +98,11 @@ impl Error {
             Error::Postgres(error) if error.is_transient() => Family::Transient,
             Error::Redis(error) if error.is_transient() => Family::Transient,
             Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
-            Error::Postgres(_) | Error::Redis(_) | Error::Gap { .. } | Error::Setting(_) => Family::Definite,
+            Error::Postgres(_)
+            | Error::Redis(_)
+            | Error::Gap { .. }
+            | Error::Setting(_)
+            | Error::DeadLetters { .. } => Family::Definite,
         }
     }
 

@@ -13,6 +13,7 @@
 
 pub mod cli;
 pub mod config;
+mod dlq;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -7,6 +7,7 @@
 mod harness;
 
 mod command_line;
+mod dead_letters;
 mod documentation;
 mod faults;
 mod gaps;

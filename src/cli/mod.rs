@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod dlq;
 mod logging;
 mod reset;
 mod run;
@@ -46,6 +47,7 @@ enum Command {
     Run(run::Run),
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
+    Dlq(dlq::Dlq),
     Reset(reset::Reset),
 }
 
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(&cli.logs),
         Command::Snapshot(snapshot) => snapshot.execute(&cli.logs),
         Command::Verify(verify) => verify.execute(&cli.logs),
+        Command::Dlq(dlq) => dlq.execute(&cli.logs),
         Command::Reset(reset) => reset.execute(&cli.logs),
     };
     match result {

@@ -90,6 +90,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// What is done when changes were lost.
     pub on_gap: OnGap,
+    /// How much may be set aside that Redis refuses.
+    pub dlq: DeadLetterLimit,
 }
 
 /// What is done when the changes between the checkpoint and the slot are lost.
@@ -159,6 +161,19 @@ pub struct Snapshot {
 impl Default for Snapshot {
     fn default() -> Snapshot {
         Snapshot { workers: 2, range_rows: 200_000 }
+    }
+}
+
+/// How many dead letters there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetterLimit {
+    /// The connector stops before there are more; default 10,000, at least 1.
+    pub max: u64,
+}
+
+impl Default for DeadLetterLimit {
+    fn default() -> DeadLetterLimit {
+        DeadLetterLimit { max: 10_000 }
     }
 }
 
@@ -237,7 +252,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         return Err(root.fault("the file is empty; it needs at least source.url and target.url"));
     }
     let fields = Fields::open(root, "the configuration")?
-        .only(&["name", "source", "target", "tables", "snapshot", "on_gap"])?;
+        .only(&["name", "source", "target", "tables", "snapshot", "on_gap", "dlq"])?;
     let source = fields.need("source")?;
     let target = fields.need("target")?;
     let from = Fields::open(source, "source")?.only(&[
@@ -291,6 +306,10 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
             Some(node) => node.choice("on_gap", ON_GAP)?,
             None => OnGap::default(),
         },
+        dlq: match fields.get("dlq") {
+            Some(node) => dead_letter_limit(node)?,
+            None => DeadLetterLimit::default(),
+        },
         plain: Output::hash(),
         name,
     })
@@ -327,6 +346,15 @@ fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
         snapshot.range_rows = node.integer("snapshot.range_rows", 1_000..=1_000_000_000)?;
     }
     Ok(snapshot)
+}
+
+fn dead_letter_limit(node: &Node) -> Result<DeadLetterLimit, Fault> {
+    let fields = Fields::open(node, "dlq")?.only(&["max"])?;
+    let mut limit = DeadLetterLimit::default();
+    if let Some(node) = fields.get("max") {
+        limit.max = node.integer("dlq.max", 1..=1_000_000_000)?;
+    }
+    Ok(limit)
 }
 
 /// `password` or `password_file`, else the password of the URL. An empty password is none, so that
@@ -436,6 +464,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         tables: tables.collect::<Result<_, _>>()?,
         snapshot: Snapshot::default(),
         on_gap: OnGap::default(),
+        dlq: DeadLetterLimit::default(),
         plain: output,
         name,
     })

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::checkpoint::TableState;
+use super::ledger::{Origin, Source};
 use super::writer::Writer;
 use crate::lsn::Lsn;
 use crate::plan::Plan;
@@ -58,8 +59,12 @@ impl Overlap {
         self.until = self.until.max(until);
     }
 
-    /// Rows can be newer than the stream here: some were read later than the first.
+    /// Rows can be newer than the stream here: some were read later than the first, or changes are done
+    /// again.
     fn converging(&self, transaction: &Transaction) -> bool {
+        if transaction.is_repeated() {
+            return true;
+        }
         let base = self.base.as_ref().map_or(Lsn::ZERO, |(_, until)| *until);
         transaction.commit_lsn < self.until && self.until != base
     }
@@ -74,6 +79,22 @@ pub(super) struct Transaction {
     pub(super) ordinal: u64,
     /// Changes of it that Redis has already.
     pub(super) skip: u64,
+    /// Changes of it that Redis has, but are done again, since nobody has read what it replied.
+    pub(super) repeat: u64,
+}
+
+impl Transaction {
+    /// The last change that was received is done again.
+    #[inline]
+    pub(super) fn is_repeated(&self) -> bool {
+        self.ordinal <= self.repeat
+    }
+
+    /// For the ledger.
+    #[inline]
+    pub(super) fn origin(&self, source: Source) -> Origin {
+        Origin { source, lsn: self.commit_lsn, ordinal: self.ordinal, repeated: self.is_repeated() }
+    }
 }
 
 /// Relations by OID, and buffers.
@@ -150,7 +171,7 @@ impl Applier {
     pub(super) fn apply(
         &mut self,
         oid: u32,
-        change: &Change<'_>,
+        (change, received): (&Change<'_>, &[u8]),
         transaction: &Transaction,
         writer: &mut Writer,
     ) -> Result<(), Unapplied> {
@@ -164,10 +185,11 @@ impl Applier {
                 None => Err(Unapplied::UnknownRelation),
             };
         }
+        let begun = writer.begin_change(received);
         for sink in &plan.sinks {
             sink.write(change, &mut self.workspace, writer.commands());
         }
-        writer.count_change();
+        writer.end_change(begun, transaction.origin(Source::Change(plan)));
         Ok(())
     }
 }

@@ -102,6 +102,7 @@ impl<'a> Session<'a> {
             Some(checkpoint) => checkpoint,
             None => Checkpoint {
                 position: Position { lsn: slot.confirmed, split: None },
+                before: Position { lsn: slot.confirmed, split: None },
                 updated: checkpoint::now(),
                 tables: checkpoint::read_former(&mut redis, &keys).await?,
                 ..Checkpoint::default()
@@ -114,12 +115,12 @@ impl<'a> Session<'a> {
             gap::raise_ids(&mut checkpoint, &mut redis, (&keys, &captured)).await?;
         }
         let age = Duration::from_millis(checkpoint::now().saturating_sub(checkpoint.updated));
-        let retention = Retention::new(&config.source, slot.confirmed, checkpoint.position.lsn, age);
-        let start = Start { position: checkpoint.position, batch: checkpoint.batch };
+        let retention = Retention::new(&config.source, slot.confirmed, checkpoint.before.lsn, age);
+        let Checkpoint { position, before, batch, .. } = checkpoint;
+        let start = Start { position, before, batch };
         let progress = Arc::clone(&pipeline.progress);
         progress.set_position(checkpoint.position.lsn);
-        let mut writer =
-            Writer::new(&config.target, &keys, (redis, fence), start, Arc::clone(&progress)).await?;
+        let mut writer = Writer::new(config, &keys, (redis, fence), start, Arc::clone(&progress)).await?;
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();
             extra.field("system_id", &origin.system_id);
@@ -142,7 +143,8 @@ impl<'a> Session<'a> {
             following: None,
             writer,
             retention,
-            start: checkpoint.position,
+            start: before,
+            written: position,
             shutdown: pipeline.shutdown.clone(),
             progress,
         };
@@ -313,7 +315,7 @@ async fn start_stream(
     if let Some(checkpoint) = checkpoint {
         gap::check(checkpoint, &Found { origin: &origin, history: &history, slot }, &pipeline.config)?;
     }
-    let from = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.position.lsn);
+    let from = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.before.lsn);
     let publication = crate::postgres::literal(&crate::postgres::identifier(&source.publication));
     // Logical messages came with PostgreSQL 14.
     let messages = if version >= 140_000 { ", messages 'true'" } else { "" };

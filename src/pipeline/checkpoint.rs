@@ -5,6 +5,7 @@
 //! | field | |
 //! |---|---|
 //! | `lsn` | every transaction that ends at or before it is in Redis |
+//! | `before` | where the changes of the batch that wrote this begin, as LSN, split and ordinal; until its replies were read it may have to be done again |
 //! | `split`, `ordinal` | the commit LSN of the transaction after `lsn` of which the first `ordinal` changes are in Redis; `ordinal` is 0 when none is |
 //! | `batch` | number of the batch that wrote this; tells whether one whose replies were lost was carried out |
 //! | `epoch` | of the writer |
@@ -34,6 +35,27 @@ pub(crate) struct Position {
     pub(crate) lsn: Lsn,
     /// Of the next transaction, a first part is applied.
     pub(crate) split: Option<Split>,
+}
+
+impl Position {
+    /// Nothing is missing here of what is there.
+    pub(crate) fn reaches(&self, other: &Position) -> bool {
+        self.reach() >= other.reach()
+    }
+
+    /// A commit position and how many changes of that transaction, to be compared.
+    fn reach(&self) -> (Lsn, u64) {
+        self.split.map_or((self.lsn, 0), |split| (split.commit_lsn, split.ordinal))
+    }
+
+    /// How many changes of the transaction that commits at `commit_lsn` are applied: all if `u64::MAX`.
+    pub(crate) fn applied_of(&self, commit_lsn: Lsn) -> u64 {
+        match self.split {
+            _ if commit_lsn < self.lsn => u64::MAX,
+            Some(split) if split.commit_lsn == commit_lsn => split.ordinal,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +152,12 @@ impl TableState {
         !self.columns.is_empty() && self.done.len() > self.bounds.len()
     }
 
+    /// How the checkpoint has it: a field and its value.
+    pub(crate) fn field(&self, name: &str) -> (String, String) {
+        // A struct of strings and numbers always has a JSON form.
+        (format!("{TABLE}{name}"), serde_json::to_string(self).unwrap_or_default())
+    }
+
     /// Everything is read and removed: what was only needed for that is forgotten. `streams` have got
     /// the rows.
     pub(crate) fn completed(&mut self, streams: &[String]) {
@@ -154,6 +182,8 @@ pub(crate) struct Origin {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Checkpoint {
     pub(crate) position: Position,
+    /// Where the changes of the last batch begin, if its replies may be unread; else the position.
+    pub(crate) before: Position,
     pub(crate) batch: u64,
     pub(crate) origin: Origin,
     /// ms since 1970.
@@ -272,8 +302,13 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let ordinal = number("ordinal")?;
     let split = if ordinal > 0 { Some(Split { commit_lsn: lsn("split")?, ordinal }) } else { None };
+    let position = Position { lsn: lsn("lsn")?, split };
     Some(Checkpoint {
-        position: Position { lsn: lsn("lsn")?, split },
+        position,
+        before: match fields.get("before") {
+            Some(text) => parse_position(text)?,
+            None => position,
+        },
         batch: number("batch")?,
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
@@ -295,6 +330,26 @@ pub(crate) async fn read_batch(redis: &mut Connection, keys: &Keys) -> Result<u6
     Ok(reply.text().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
+/// A position in one field: `0/16B3748`, or `0/16B3748 0/16B4000 17`.
+fn spell_position(position: Position) -> String {
+    match position.split {
+        None => position.lsn.to_string(),
+        Some(split) => format!("{} {} {}", position.lsn, split.commit_lsn, split.ordinal),
+    }
+}
+
+fn parse_position(text: &str) -> Option<Position> {
+    let parts: Vec<&str> = text.split(' ').collect();
+    match parts.as_slice() {
+        [lsn] => Some(Position { lsn: lsn.parse().ok()?, split: None }),
+        [lsn, commit_lsn, ordinal] => {
+            let split = Split { commit_lsn: commit_lsn.parse().ok()?, ordinal: ordinal.parse().ok()? };
+            Some(Position { lsn: lsn.parse().ok()?, split: Some(split) })
+        }
+        _ => None,
+    }
+}
+
 /// The ID of a stream's entry.
 fn parse_id(id: &str) -> Option<(u64, u64)> {
     let (lsn, ordinal) = id.split_once('-')?;
@@ -307,9 +362,8 @@ pub(crate) struct Extra(Vec<(String, String)>);
 
 impl Extra {
     pub(crate) fn table(&mut self, name: &str, state: &TableState) {
-        // A struct of strings and numbers always has a JSON form.
-        let value = serde_json::to_string(state).unwrap_or_default();
-        self.field(&format!("{TABLE}{name}"), value);
+        let (field, value) = state.field(name);
+        self.field(&field, value);
     }
 
     pub(crate) fn field(&mut self, name: &str, value: impl Into<String>) {
@@ -330,18 +384,22 @@ impl Extra {
     }
 }
 
+/// What a checkpoint says of its batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) position: Position,
+    /// See [`Checkpoint::before`].
+    pub(crate) before: Position,
+    pub(crate) batch: u64,
+}
+
 /// Appends the checkpoint to the batch that it covers.
-pub(crate) fn write(
-    keys: &Keys,
-    position: Position,
-    batch: u64,
-    epoch: u64,
-    extra: &mut Extra,
-    out: &mut Commands,
-) {
+pub(crate) fn write(keys: &Keys, written: Written, epoch: u64, extra: &mut Extra, out: &mut Commands) {
+    let Written { position, before, batch } = written;
     let mut fields: Vec<(&str, String)> = vec![
         ("lsn", position.lsn.to_string()),
         ("ordinal", position.split.map_or(0, |split| split.ordinal).to_string()),
+        ("before", spell_position(before)),
         ("batch", batch.to_string()),
         ("epoch", epoch.to_string()),
         ("updated", now().to_string()),
@@ -383,7 +441,9 @@ mod tests {
         extra.table("public.emp", &state);
         extra.field("slot", "s");
         let mut commands = Commands::default();
-        write(&Keys::new("hr"), position, 5, 2, &mut extra, &mut commands);
+        let before = Position { lsn: Lsn(0x1_0000_0000), split: None };
+        let written = Written { position, before, batch: 5 };
+        write(&Keys::new("hr"), written, 2, &mut extra, &mut commands);
         assert!(extra.is_empty());
         let arguments = commands.walk().next().unwrap();
         assert_eq!(arguments[1], b"redis-connect-postgres:hr:checkpoint");
@@ -391,6 +451,34 @@ mod tests {
         let fields = arguments[2..].chunks(2).map(|pair| (text(pair[0]), text(pair[1]))).collect();
         let read = parse(&fields).unwrap();
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
+        assert_eq!(read.before, before);
         assert_eq!(read.tables["public.emp"], state);
+    }
+
+    #[test]
+    fn positions_follow_one_another() {
+        let at = |lsn: u64, split: Option<(u64, u64)>| Position {
+            lsn: Lsn(lsn),
+            split: split.map(|(commit_lsn, ordinal)| Split { commit_lsn: Lsn(commit_lsn), ordinal }),
+        };
+        let order = [
+            at(10, None),
+            at(10, Some((20, 1))),
+            at(12, Some((20, 1))),
+            at(10, Some((20, 2))),
+            at(25, None),
+            at(25, Some((30, 1))),
+        ];
+        for (i, earlier) in order.iter().enumerate() {
+            assert_eq!(parse_position(&spell_position(*earlier)), Some(*earlier));
+            for later in &order[i..] {
+                assert!(later.reaches(earlier), "{later:?} {earlier:?}");
+                let same = later.split == earlier.split && later.split.is_some();
+                assert_eq!(earlier.reaches(later), later == earlier || same, "{later:?} {earlier:?}");
+            }
+        }
+        let position = at(12, Some((20, 3)));
+        assert_eq!([11, 12, 20, 21].map(|lsn| position.applied_of(Lsn(lsn))), [u64::MAX, 0, 3, 0]);
+        assert_eq!(parse_position("0/1 0/2"), None);
     }
 }

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use super::capture::Captured;
-use super::checkpoint::{Checkpoint, Keys, Origin};
+use super::checkpoint::{Checkpoint, Keys, Origin, Position};
 use crate::config::Config;
 use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
@@ -137,7 +137,8 @@ pub(super) fn begin_anew(
 ) -> Result<(), Error> {
     checkpoint.reached =
         checkpoint.reached.max(Lsn(reached(checkpoint).0.saturating_add(checkpoint.id_base)));
-    checkpoint.position = super::checkpoint::Position { lsn: confirmed, split: None };
+    checkpoint.position = Position { lsn: confirmed, split: None };
+    checkpoint.before = checkpoint.position;
     for state in checkpoint.tables.values_mut() {
         state.read_again(true);
         state.announced.clear();
@@ -203,7 +204,7 @@ async fn last_id(redis: &mut redis::Connection, stream: &[u8]) -> Result<u64, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::checkpoint::{Position, Split};
+    use crate::pipeline::checkpoint::Split;
 
     fn checkpoint(timeline: &str, lsn: u64) -> Checkpoint {
         Checkpoint {

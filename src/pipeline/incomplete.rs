@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::apply::Tracked;
+use super::ledger::Source;
 use super::reread::{self, Key, MOST_KEYS, OwnedRow, Rows};
 use super::session::Session;
 use super::stream::Following;
@@ -24,16 +25,23 @@ pub(super) struct Incomplete {
     needs: Needs,
     old: Option<OwnedRow>,
     new: Option<OwnedRow>,
+    /// The message that it came in.
+    received: Vec<u8>,
 }
 
 impl Incomplete {
-    pub(super) fn new((relation, table): (u32, Tracked), needs: Needs, change: &Change<'_>) -> Incomplete {
+    pub(super) fn new(
+        (relation, table): (u32, Tracked),
+        needs: Needs,
+        (change, received): (&Change<'_>, &[u8]),
+    ) -> Incomplete {
         let (old, new) = match change {
             Change::Update { old, new } => (old.as_ref(), Some(new)),
             Change::Whole { new } => (None, Some(new)),
             Change::Delete { old } => (Some(old), None),
         };
-        Incomplete { relation, table, needs, old: old.map(OwnedRow::of), new: new.map(OwnedRow::of) }
+        let (old, new) = (old.map(OwnedRow::of), new.map(OwnedRow::of));
+        Incomplete { relation, table, needs, old, new, received: received.to_vec() }
     }
 }
 
@@ -44,11 +52,14 @@ impl Session<'_> {
         incomplete: Incomplete,
     ) -> Result<(), Error> {
         let plan = Rc::clone(&incomplete.table.plan);
+        let begun = self.writer.begin_change(&incomplete.received);
         match incomplete.needs {
             Needs::Whole => self.write_whole(following, &plan, &incomplete).await?,
             Needs::Rows => self.write_rows(following, &plan, &incomplete).await?,
         }
-        self.writer.count_change();
+        if let Some(transaction) = &following.transaction {
+            self.writer.end_change(begun, transaction.origin(Source::Change(plan)));
+        }
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! One that is transactional is an event of its transaction. One that is not stands at its own position,
 //! which is noted like the end of a transaction, so that it is not read twice.
 
+use super::checkpoint::Position;
+use super::ledger::{Origin, Source};
 use super::session::Session;
 use super::stream::Following;
 use crate::lsn::Lsn;
@@ -26,21 +28,27 @@ impl Session<'_> {
                 transaction.ordinal += 1;
                 if transaction.ordinal > transaction.skip {
                     applier.workspace.event.ordinal = transaction.ordinal;
-                    self.write_message(&mut applier.workspace, &message.content);
+                    let origin = transaction.origin(Source::LogicalMessage);
+                    self.write_message(&mut applier.workspace, &message.content, origin);
                 }
             }
             None if message.lsn >= self.start.lsn && message.lsn >= self.writer.accepted().lsn => {
                 applier.workspace.event.begin(message.lsn, None, postgres_now());
                 applier.workspace.event.ordinal = 1;
-                self.write_message(&mut applier.workspace, &message.content);
-                let position = self.position(Lsn(message.lsn.0 + 1));
+                let behind = Lsn(message.lsn.0 + 1);
+                let repeated = self.written.reaches(&Position { lsn: behind, split: None });
+                let origin =
+                    Origin { source: Source::LogicalMessage, lsn: message.lsn, ordinal: 1, repeated };
+                self.write_message(&mut applier.workspace, &message.content, origin);
+                let position = self.position(behind);
                 self.writer.mark(position);
             }
             _ => {}
         }
     }
 
-    fn write_message(&mut self, workspace: &mut Workspace, content: &[u8]) {
+    fn write_message(&mut self, workspace: &mut Workspace, content: &[u8], origin: Origin) {
+        let begun = self.writer.begin_change(content);
         let Workspace { event, key: id, .. } = workspace;
         event.spell();
         event.write_id(event.ordinal, id);
@@ -52,6 +60,6 @@ impl Session<'_> {
         }
         arguments.extend([b"ts", event.time_text(), b"content", content]);
         self.writer.commands().command(&arguments);
-        self.writer.count_change();
+        self.writer.end_change(begun, origin);
     }
 }

@@ -61,8 +61,7 @@ impl Session<'_> {
             let field = format!("{SNAPSHOT}{table}");
             self.writer.commands().command(&[b"HDEL", key.as_bytes(), field.as_bytes()]);
         }
-        let position = self.writer.accepted();
-        self.writer.mark(position);
+        self.writer.mark_beside_the_stream();
         if self.drain().await? == Recovery::Stopped {
             return Ok(());
         }

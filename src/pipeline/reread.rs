@@ -22,19 +22,21 @@ use crate::postgres::{Connection, Error, identifier, literal};
 use crate::row::{Cell, Row, Value};
 
 /// A row that owns its bytes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct OwnedRow {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OwnedRow {
     data: Vec<u8>,
     cells: Vec<Cell>,
 }
 
 impl OwnedRow {
     /// A copy of a borrowed row.
-    pub(super) fn of(row: &Row<'_>) -> OwnedRow {
+    pub(crate) fn of(row: &Row<'_>) -> OwnedRow {
+        OwnedRow::from_values((0..row.len()).map(|index| row.get(index)))
+    }
+
+    pub(crate) fn from_values<'a>(values: impl Iterator<Item = Value<'a>>) -> OwnedRow {
         let mut owned = OwnedRow::default();
-        for index in 0..row.len() {
-            owned.push(row.get(index));
-        }
+        values.for_each(|value| owned.push(value));
         owned
     }
 
@@ -62,7 +64,7 @@ impl OwnedRow {
         });
     }
 
-    pub(super) fn row(&self) -> Row<'_> {
+    pub(crate) fn row(&self) -> Row<'_> {
         Row::new(&self.data, &self.cells)
     }
 
@@ -72,10 +74,10 @@ impl OwnedRow {
 }
 
 /// The values of a row's key, one after the other.
-pub(super) type Key = Vec<Vec<u8>>;
+pub(crate) type Key = Vec<Vec<u8>>;
 
 /// The row's key; `None` where a value of it was not sent or is NULL.
-pub(super) fn key(shape: &Shape, row: &Row<'_>) -> Option<Key> {
+pub(crate) fn key(shape: &Shape, row: &Row<'_>) -> Option<Key> {
     if shape.key.is_empty() {
         return None;
     }
@@ -93,7 +95,7 @@ pub(super) struct ReadAhead {
 }
 
 /// Keys that are read at once.
-pub(super) const MOST_KEYS: usize = 200;
+pub(crate) const MOST_KEYS: usize = 200;
 
 /// Bytes of rows that are kept; those beyond are read when their change comes.
 const MOST_BYTES: usize = 8 << 20;
@@ -119,15 +121,15 @@ impl ReadAhead {
 
 /// What a reading found.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    pub(super) found: HashMap<Key, OwnedRow>,
+pub(crate) struct Rows {
+    pub(crate) found: HashMap<Key, OwnedRow>,
     /// Not all that was found is here.
-    left_out: bool,
+    pub(crate) left_out: bool,
 }
 
 /// The rows that have one of these keys now. `table` is the table as it was looked at last; where it has
 /// been redefined since, values of columns that it has no more are [`Value::Unchanged`].
-pub(super) async fn read(
+pub(crate) async fn read(
     connection: &mut Connection,
     (shape, table): (&Shape, &Table),
     keys: &[Key],

@@ -50,6 +50,8 @@ pub(super) struct Session<'a> {
     pub(super) retention: Retention,
     /// Where the stream began.
     pub(super) start: Position,
+    /// How far Redis was. What lies between is done again.
+    pub(super) written: Position,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) progress: Arc<Progress>,
 }
@@ -84,6 +86,12 @@ impl<'a> Session<'a> {
 
     /// Tries for ever to go on after an error on the way to Redis, while PostgreSQL hears from us.
     pub(super) async fn recover(&mut self, error: Error) -> Result<Recovery, Error> {
+        if matches!(error, Error::DeadLetters { .. }) {
+            // Somebody may have removed some.
+            let mut redis = self.open_redis().await?;
+            let is_room = self.writer.letters().recount(&mut redis).await?;
+            return if is_room { Ok(Recovery::Resumed) } else { Err(error) };
+        }
         if !matches!(error, Error::Redis(_)) || error.family() != Family::Transient {
             return Err(error);
         }
@@ -175,7 +183,7 @@ impl<'a> Session<'a> {
     /// Writes what is marked, waits for it, and leaves slot and server in order.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         self.progress.set_phase(Phase::Stopping);
-        let result = tokio::time::timeout(Duration::from_secs(3), self.writer.drain()).await;
+        let result = tokio::time::timeout(Duration::from_secs(3), self.writer.settle_up()).await;
         self.retention.note(self.writer.durable());
         let confirmed = self.retention.confirmable();
         self.stream.close(self.writer.durable().lsn(), confirmed).await;

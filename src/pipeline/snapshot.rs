@@ -3,11 +3,12 @@
 //! ```text
 //!   plan ── which tables, in which key ranges ──> checkpoint
 //!   worker 1 ── COPY range ──┐
-//!   worker 2 ── COPY range ──┴─> Writer ── rows … rows + "range 7 of emp is done" ──> Redis
+//!   worker 2 ── COPY range ──┴─> Writer ── rows … rows ─> confirmed ─> "range 7 of emp is done" ──> Redis
 //! ```
 //!
-//! A range is recorded as done in the transaction that writes its last rows, so an interrupted
-//! snapshot goes on with the ranges that are missing. Those are then read in a newer snapshot; the
+//! A range is recorded as done with the batch after the one that has its last rows: when it is known
+//! what Redis replied to all of them. So an interrupted snapshot goes on with the ranges that are
+//! missing, and with those that had rows whose dead letters nobody has written yet. Those are then read in a newer snapshot; the
 //! stream still begins where the first one did and brings both to the same state (see
 //! [`super::apply::Overlap`]).
 //!
@@ -16,19 +17,22 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::capture::Captured;
-use super::checkpoint::{Position, TableState};
+use super::checkpoint::TableState;
+use super::ledger::{Origin, Source};
 use super::progress::{Phase, TableProgress};
 use super::session::{End, Recovery, Session, only_grew};
 use super::truncate::Notice;
 use super::writer::Writer;
 use crate::config::{Config, OnGap};
 use crate::error::{Error, SlotUse};
+use crate::lsn::Lsn;
 use crate::plan::{Plan, stream_names};
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::snapshot::{self, Snapshot};
@@ -42,7 +46,7 @@ use crate::sink::Workspace;
 struct Reading {
     name: String,
     captured: Captured,
-    plan: Plan,
+    plan: Rc<Plan>,
     state: TableState,
     /// All streams among its outputs.
     streams: Vec<String>,
@@ -128,8 +132,10 @@ impl Session<'_> {
             );
         }
         self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
+        self.recall_letters().await?;
         let until = sliced.then(|| Instant::now() + SLICE);
-        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, until };
+        let lsn = self.snapshot_position();
+        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until };
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
             return Ok(Read::Ended(end));
         }
@@ -138,6 +144,10 @@ impl Session<'_> {
 
     /// Sweeps the tables that have been read and notes how far the others are.
     async fn conclude(&mut self, reader: Reader, snapshot: &Snapshot) -> Result<Read, Error> {
+        // Everything is recorded as done, as far as it is.
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(Read::Ended(End::Stopped));
+        }
         let Reader { tables, mut workers, workspace, .. } = reader;
         self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
         let mut read = Read::Done;
@@ -150,7 +160,7 @@ impl Session<'_> {
             } else if !table.state.complete
                 && let Some(worker) = workers.last_mut()
             {
-                let mapping = (&table.captured, &table.plan);
+                let mapping = (&table.captured, &*table.plan);
                 if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
                     return Ok(Read::Ended(End::Stopped));
                 }
@@ -163,7 +173,7 @@ impl Session<'_> {
             self.writer.extra().field("snapshot", "done");
             self.writer.forget_former();
         }
-        self.writer.mark(self.writer.accepted());
+        self.writer.mark_beside_the_stream();
         if self.drain().await? == Recovery::Stopped {
             return Ok(Read::Ended(End::Stopped));
         }
@@ -251,6 +261,7 @@ impl Session<'_> {
                 self.states.insert(name, state);
                 continue;
             }
+            let plan = Rc::new(plan);
             let progress = TableProgress {
                 name: name.clone(),
                 expected: captured.table.estimated_rows,
@@ -263,16 +274,33 @@ impl Session<'_> {
         Ok(tables)
     }
 
-    /// For rows that stand directly before the position at which the stream begins, and after what was
-    /// written there.
+    /// The position that rows are read at: before what the stream still brings, and not before what it
+    /// has brought.
+    fn snapshot_position(&self) -> Lsn {
+        self.writer.accepted().lsn.max(self.written.lsn)
+    }
+
+    /// For rows that stand directly before that position, and after what was written there.
     fn snapshot_workspace(&self) -> Workspace {
         let mut workspace = Workspace::new(&self.pipeline.config);
         workspace.event.set_id_base(self.id_base);
-        workspace.event.begin_snapshot(self.writer.accepted().lsn, 0, postgres_now());
+        workspace.event.begin_snapshot(self.snapshot_position(), 0, postgres_now());
         if workspace.event.id_lsn() == self.events.0 {
             workspace.event.ordinal = self.events.1;
         }
         workspace
+    }
+
+    /// Rows that were read before an interruption have their dead letters already.
+    async fn recall_letters(&mut self) -> Result<(), Error> {
+        if self.writer.letters().is_empty() {
+            return Ok(());
+        }
+        let mut redis = self.open_redis().await?;
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let lsn = self.snapshot_position();
+        let recall = self.writer.letters().recall(&mut redis, lsn);
+        Session::meanwhile(&mut self.stream, positions, recall).await
     }
 
     /// Writes down what is going to be read before any row is.
@@ -301,7 +329,7 @@ impl Session<'_> {
             self.writer.extra().table(&table.name, state);
         }
         self.writer.extra().field("snapshot", "running");
-        self.writer.mark(self.writer.accepted());
+        self.writer.mark_beside_the_stream();
         // On a signal the stop is noticed where rows are read.
         self.drain().await?;
         Ok(resumed)
@@ -312,7 +340,6 @@ impl Session<'_> {
         reader: &mut Reader,
         ranges: &mut VecDeque<Range>,
     ) -> Result<Option<End>, Error> {
-        let at = self.writer.accepted();
         let mut timer = Session::heartbeat_timer();
         for index in 0..reader.workers.len() {
             self.assign(reader, index, ranges).await?;
@@ -322,7 +349,7 @@ impl Session<'_> {
                 biased;
                 _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
                 _ = timer.tick() => Event::Heartbeat,
-                event = poll_fn(|cx| reader.poll(cx, &mut self.writer, at)) => event,
+                event = poll_fn(|cx| reader.poll(cx, &mut self.writer)) => event,
             };
             match event {
                 Event::Free(index) => self.assign(reader, index, ranges).await?,
@@ -406,13 +433,15 @@ struct Reader {
     workers: Vec<Worker>,
     cells: Vec<Cell>,
     workspace: Workspace,
+    /// Where the stream follows from.
+    lsn: Lsn,
     /// No range is begun after this.
     until: Option<Instant>,
 }
 
 impl Reader {
     /// Moves rows from the workers to the writer until a worker is free or Redis makes trouble.
-    fn poll(&mut self, cx: &mut Context<'_>, writer: &mut Writer, at: Position) -> Poll<Event> {
+    fn poll(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<Event> {
         loop {
             let confirmed = writer.poll_confirmed(cx);
             if let Poll::Ready(Err(error)) = confirmed {
@@ -422,7 +451,7 @@ impl Reader {
             for index in 0..self.workers.len() {
                 match self.poll_worker(cx, index, writer) {
                     Poll::Ready(Ok(true)) => {
-                        writer.mark(at);
+                        writer.mark_beside_the_stream();
                         writer.flush(Duration::ZERO);
                         return Poll::Ready(Event::Free(index));
                     }
@@ -431,7 +460,7 @@ impl Reader {
                     Poll::Pending => {}
                 }
             }
-            writer.mark(at);
+            writer.mark_beside_the_stream();
             let was_idle = writer.is_idle();
             writer.flush(Duration::ZERO);
             if waiting && (!was_idle || writer.is_idle()) {
@@ -463,13 +492,16 @@ impl Reader {
                 Err(error) => break Poll::Ready(Err(error.into())),
                 Ok(CopyEvent::Row(frame)) => {
                     let line = worker.connection.copy_row(&frame);
+                    let begun = writer.begin_change(line);
                     split_row(line, &mut self.cells);
                     let change = Change::Whole { new: Row::new(line, &self.cells) };
                     self.workspace.event.ordinal += u64::from(has_streams);
                     for sink in &table.plan.sinks {
                         sink.write(&change, &mut self.workspace, writer.commands());
                     }
-                    writer.count_change();
+                    let source = Source::Row(Rc::clone(&table.plan));
+                    let origin = Origin { source, lsn: self.lsn, ordinal: 0, repeated: false };
+                    writer.end_change(begun, origin);
                     worker.rows += 1;
                     worker.connection.copy_consume(&frame);
                 }
@@ -499,7 +531,8 @@ impl Reader {
                 }
                 table.progress.done.store(true, Relaxed);
             }
-            writer.extra().table(&table.name, &table.state);
+            let (field, value) = table.state.field(&table.name);
+            writer.extra_when_confirmed(&field, value);
         }
         result
     }

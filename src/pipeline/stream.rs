@@ -88,6 +88,12 @@ impl Session<'_> {
             Some(following) => following,
             None => {
                 tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
+                if self.start != self.written {
+                    tracing::info!(
+                        until = %self.written.lsn,
+                        "what Redis replied to the last batch was not read: it is done again"
+                    );
+                }
                 let mut workspace = Workspace::new(&self.pipeline.config);
                 workspace.came_to = Some(HashSet::new());
                 workspace.event.set_id_base(self.id_base);
@@ -282,7 +288,8 @@ impl Session<'_> {
             }
         };
         let Following { decoder, applier, transaction, .. } = following;
-        let Some(message) = decoder.decode(self.stream.payload(&payload)) else {
+        let received = self.stream.payload(&payload);
+        let Some(message) = decoder.decode(received) else {
             return Err(Error::Setting(
                 "PostgreSQL sent a message that pgoutput version 1 does not have".to_owned(),
             ));
@@ -300,10 +307,11 @@ impl Session<'_> {
         transaction.ordinal += 1;
         let mut step = Step::Applied;
         if transaction.ordinal > transaction.skip {
-            match applier.apply(oid, &change, transaction, &mut self.writer) {
+            match applier.apply(oid, (&change, received), transaction, &mut self.writer) {
                 Ok(()) => {}
                 Err(Unapplied::Needs(table, needs)) => {
-                    step = Step::Incomplete(Box::new(Incomplete::new((oid, table), needs, &change)));
+                    let received = (&change, received);
+                    step = Step::Incomplete(Box::new(Incomplete::new((oid, table), needs, received)));
                 }
                 Err(Unapplied::UnknownRelation) => {
                     return Err(Error::Setting(format!(
@@ -335,12 +343,9 @@ impl Session<'_> {
     fn frame(&mut self, following: &mut Following, frame: Frame) -> Step {
         match frame {
             Frame::Begin { commit_lsn, time, xid } => {
-                let skip = match self.start.split {
-                    _ if commit_lsn < self.start.lsn => u64::MAX,
-                    Some(split) if split.commit_lsn == commit_lsn => split.ordinal,
-                    _ => 0,
-                };
-                following.transaction = Some(Transaction { commit_lsn, xid, ordinal: 0, skip });
+                let skip = self.start.applied_of(commit_lsn);
+                let repeat = self.written.applied_of(commit_lsn);
+                following.transaction = Some(Transaction { commit_lsn, xid, ordinal: 0, skip, repeat });
                 following.applier.workspace.event.begin(commit_lsn, Some(xid), time);
                 self.progress.commit_time.store(time, Relaxed);
                 self.progress.heard_of(commit_lsn);
@@ -386,7 +391,11 @@ impl Session<'_> {
         let commit_lsn = following.transaction.map_or(Lsn::ZERO, |transaction| transaction.commit_lsn);
         let mut shape = Shape::of_relation(&relation, &self.types, &captured.table);
         let overlap = self.states.get(&name).map(Overlap::of).unwrap_or_default();
-        let past = overlap.is_past(commit_lsn);
+        // What is done again may have been written as a later definition has it.
+        let repeated = following
+            .transaction
+            .is_some_and(|transaction| transaction.repeat > transaction.ordinal.max(transaction.skip));
+        let past = overlap.is_past(commit_lsn) && !repeated;
         if past && (again || shape != captured.shape) {
             // Redefined since it was looked at: what the catalog says now is nearer to it.
             if let Some(table) = catalog::table(&mut self.control, oid).await? {

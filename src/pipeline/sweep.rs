@@ -88,7 +88,7 @@ impl Session<'_> {
 
     /// What was appended may be written.
     async fn swept(&mut self) -> Result<Recovery, Error> {
-        self.writer.mark(self.writer.accepted());
+        self.writer.mark_beside_the_stream();
         self.writer.flush(Duration::ZERO);
         if self.writer.is_full() { self.drain().await } else { Ok(Recovery::Resumed) }
     }

@@ -7,8 +7,10 @@
 //! in several.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::apply::{Tracked, Transaction};
+use super::ledger::Source;
 use super::session::{Recovery, Session};
 use crate::error::Error;
 use crate::plan::Plan;
@@ -77,8 +79,9 @@ impl Session<'_> {
             }
         }
         workspace.event.ordinal = transaction.ordinal;
+        let begun = self.writer.begin_change(&[]);
         self.tell_streams(&table.plan, Notice::Truncated, workspace).await?;
-        self.writer.count_change();
+        self.writer.end_change(begun, transaction.origin(Source::Truncate(Rc::clone(&table.plan))));
         tracing::info!(table = table.name, keys = count, "truncated");
         Ok(Recovery::Resumed)
     }

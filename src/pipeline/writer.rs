@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   sinks ─> open ──mark──> [ whole transactions | begun one ]
-//!                             └── flush: + checkpoint ─> Lane ─> Redis
-//!                                                         └── Durable
+//!                             └── flush: + letters + checkpoint ─> Lane ─> Redis
+//!                                                                   └── Durable
 //! ```
 //!
 //! A batch ends at a [`Writer::mark`], the end of a transaction; what was appended after it moves to
@@ -12,6 +12,12 @@
 //!
 //! What Redis has confirmed is a type of its own, [`Durable`]; only this module makes it, and only
 //! from replies that were read. Feedback to PostgreSQL takes nothing else.
+//!
+//! EXEC tells which commands failed, and a process that is killed never reads it. So the checkpoint
+//! says where the changes of its batch begin (`before`), until the next batch, which is sent when the
+//! replies were read and has the dead letters. A session that finds a batch whose replies nobody may
+//! have read starts the stream at `before` and does it again, in one batch that reaches at least as far;
+//! nothing shorter is written, so Redis is never seen to go back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,13 +25,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Extra, Keys, Position};
+use super::dead_letters::{Batch, DeadLetters};
+use super::ledger::{Extent, Ledger, Origin};
 use super::progress::Progress;
-use crate::config::Target;
+use crate::config::{Config, Target};
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::redis::lane::{FailedCommand, Fence, Lane};
+use crate::redis::Connection;
+use crate::redis::lane::{Fence, Lane, RETAINED};
+use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
-use crate::redis::{self, Connection};
 
 /// A position that Redis has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +60,32 @@ struct Mark {
     len: usize,
     commands: usize,
     changes: usize,
-    position: Position,
+    ledger: Extent,
+    /// `None`: nothing of it comes from the stream, whose position stays.
+    position: Option<Position>,
 }
 
 /// A batch in flight.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     position: Position,
+    /// Where its changes of the stream begin.
+    before: Position,
+    /// Commands of changes; letters and the checkpoint follow.
+    commands: usize,
+    letters: bool,
     changes: usize,
     number: u64,
+    /// It was carried out before, and its replies were lost.
+    repeated: bool,
+}
+
+/// Where a change begins in the open batch.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "Writer::end_change tells what became of it"]
+pub(super) struct Begun {
+    commands: usize,
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -69,13 +95,24 @@ pub(super) struct Writer {
     lane: Lane,
     open: Commands,
     spare: Commands,
+    /// Where the commands of `open` come from, and those in flight.
+    ledger: Ledger,
+    sent: Ledger,
+    limits: Limits,
     /// Changes in `open`.
     changes: usize,
     mark: Option<Mark>,
     extra: Extra,
-    /// Dead letters, written with the next batch.
-    letters: Commands,
+    /// Fields that are to be written when the replies to the batch with this number were read.
+    later: Vec<(u64, String, String)>,
+    letters: DeadLetters,
     flight: Option<Flight>,
+    /// What the checkpoint says.
+    position: Position,
+    /// How far the stream was flushed: behind `position` while changes are repeated.
+    flushed: Position,
+    /// The checkpoint says that its batch may have to be done again.
+    repeatable: bool,
     durable: Position,
     batch: u64,
     written: Instant,
@@ -86,30 +123,42 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) position: Position,
+    /// Where the stream begins.
+    pub(super) before: Position,
     pub(super) batch: u64,
 }
 
 impl Writer {
     /// `redis` is the connection whose fence was raised.
     pub(super) async fn new(
-        target: &Target,
+        config: &Config,
         keys: &Keys,
-        (redis, fence): (Connection, Fence),
+        (mut redis, fence): (Connection, Fence),
         start: Start,
         progress: Arc<Progress>,
     ) -> Result<Writer, Error> {
+        let target = &config.target;
+        let limits = Limits::read(&mut redis).await?.beside(target.batch.bytes);
+        let letters = DeadLetters::open(&mut redis, keys, config.dlq, limits).await?;
         Ok(Writer {
             target: target.clone(),
             keys: keys.clone(),
             lane: Lane::new(redis, fence).await?,
             open: Commands::transaction(),
             spare: Commands::transaction(),
+            ledger: Ledger::default(),
+            sent: Ledger::default(),
+            limits,
             changes: 0,
             mark: None,
             extra: Extra::default(),
-            letters: Commands::default(),
+            later: Vec::new(),
+            letters,
             flight: None,
-            durable: start.position,
+            position: start.position,
+            flushed: start.before,
+            repeatable: start.before != start.position,
+            durable: start.before,
             batch: start.batch,
             written: Instant::now(),
             progress,
@@ -121,15 +170,44 @@ impl Writer {
         &self.keys
     }
 
-    /// Where sinks append the commands of one change; [`Writer::count_change`] follows.
+    /// Where commands are appended.
     #[inline]
     pub(super) fn commands(&mut self) -> &mut Commands {
         &mut self.open
     }
 
+    /// What is appended from here on to [`Writer::end_change`] belongs to the change that was received
+    /// as these bytes.
     #[inline]
-    pub(super) fn count_change(&mut self) {
+    pub(super) fn begin_change(&mut self, received: &[u8]) -> Begun {
+        self.ledger.keep(received);
+        Begun { commands: self.open.count(), len: self.open.len() }
+    }
+
+    #[inline]
+    pub(super) fn end_change(&mut self, begun: Begun, origin: Origin) {
         self.changes += 1;
+        if self.open.count() == begun.commands {
+            self.ledger.drop_kept();
+            return;
+        }
+        if self.open.len() - begun.len > self.limits.argument.min(self.limits.commands) {
+            self.leave_out_what_is_too_long(begun);
+        }
+        self.ledger.note(origin, begun.commands..self.open.count());
+    }
+
+    #[cold]
+    fn leave_out_what_is_too_long(&mut self, begun: Begun) {
+        let all = self.open.len() - begun.len;
+        let Writer { open, ledger, limits, .. } = self;
+        open.retain_behind((begun.len, begun.commands), |command| match limits.refuse(command, all) {
+            None => true,
+            Some(reason) => {
+                ledger.leave_out(command, reason);
+                false
+            }
+        });
     }
 
     pub(super) fn count_changes(&mut self, count: usize) {
@@ -149,18 +227,46 @@ impl Writer {
     /// The open batch has reached its limit: nothing may be appended until it was flushed.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.changes >= self.target.batch.rows || self.open.len() >= self.target.batch.bytes
+        let batch = &self.target.batch;
+        self.changes >= batch.rows || self.open.len().max(self.ledger.len()) >= batch.bytes
     }
 
     /// Everything appended so far belongs to what `position` says.
     #[inline]
     pub(super) fn mark(&mut self, position: Position) {
-        self.mark =
-            Some(Mark { len: self.open.len(), commands: self.open.count(), changes: self.changes, position });
+        self.mark = Some(Mark { position: Some(position), ..self.end() });
+    }
+
+    /// Everything appended so far comes from elsewhere than the stream, and may be written.
+    pub(super) fn mark_beside_the_stream(&mut self) {
+        self.mark = Some(Mark { position: self.mark.and_then(|mark| mark.position), ..self.end() });
+    }
+
+    /// A batch may be written with nothing of what is open.
+    fn mark_nothing(&mut self) {
+        if self.mark.is_none() {
+            let (len, ledger) = (self.open.empty_len(), Extent::default());
+            self.mark = Some(Mark { len, commands: 0, changes: 0, ledger, position: None });
+        }
+    }
+
+    fn end(&self) -> Mark {
+        Mark {
+            len: self.open.len(),
+            commands: self.open.count(),
+            changes: self.changes,
+            ledger: self.ledger.extent(),
+            position: None,
+        }
+    }
+
+    /// The mark, if it may be written: not one inside what is done again.
+    fn reached(&self) -> Option<Mark> {
+        self.mark.filter(|mark| mark.position.is_none_or(|position| position.reaches(&self.position)))
     }
 
     pub(super) fn has_mark(&self) -> bool {
-        self.mark.is_some()
+        self.reached().is_some()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -171,12 +277,9 @@ impl Writer {
         Durable(self.durable)
     }
 
-    /// The position that was marked last, confirmed or not.
+    /// The position of the stream that was marked last, confirmed or not.
     pub(super) fn accepted(&self) -> Position {
-        self.mark
-            .map(|mark| mark.position)
-            .or(self.flight.map(|flight| flight.position))
-            .unwrap_or(self.durable)
+        self.mark.and_then(|mark| mark.position).unwrap_or(self.flushed)
     }
 
     /// Commands that wait to be written, of whole and of begun transactions.
@@ -195,43 +298,67 @@ impl Writer {
     /// Sends what is marked, if nothing is in flight. A mark that only moves the position waits until
     /// the last write is `patience` ago.
     pub(super) fn flush(&mut self, patience: Duration) {
-        let Some(mark) = self.mark else { return };
-        let only_position = mark.commands == 0 && self.extra.is_empty() && self.letters.count() == 0;
+        let Some(mark) = self.reached() else { return };
+        let only_position = mark.commands == 0 && self.extra.is_empty() && !self.letters.are_waiting();
         if self.flight.is_some() || (only_position && self.written.elapsed() < patience) {
             return;
         }
         self.open.split_off(mark.len, mark.commands, &mut self.spare);
-        self.open.append(&mut self.letters);
+        self.ledger.split_off(mark.ledger, mark.commands, &mut self.sent);
+        std::mem::swap(&mut self.ledger, &mut self.sent);
         self.batch += 1;
-        let epoch = self.lane.fence().epoch();
-        checkpoint::write(&self.keys, mark.position, self.batch, epoch, &mut self.extra, &mut self.open);
+        let before = match mark.position {
+            None => self.flushed,
+            // Nothing of it can fail, so nothing has to be done again.
+            Some(position) if mark.commands == 0 => position,
+            Some(_) => self.flushed,
+        };
+        if let Some(position) = mark.position {
+            (self.position, self.flushed) = (position, position);
+        }
+        let written = checkpoint::Written { position: self.position, before, batch: self.batch };
+        self.repeatable = before != self.position;
+        self.flight = Some(Flight {
+            position: self.position,
+            before,
+            commands: mark.commands,
+            letters: self.letters.are_waiting(),
+            changes: mark.changes,
+            number: self.batch,
+            repeated: false,
+        });
+        self.open.append(self.letters.waiting());
+        checkpoint::write(&self.keys, written, self.lane.fence().epoch(), &mut self.extra, &mut self.open);
         self.lane.send(&mut self.open);
         std::mem::swap(&mut self.open, &mut self.spare);
         self.changes -= mark.changes;
         self.mark = None;
-        self.flight = Some(Flight { position: mark.position, changes: mark.changes, number: self.batch });
         self.written = Instant::now();
     }
 
-    /// Drives the batch in flight; ready when Redis has confirmed it.
+    /// Drives the batch in flight; ready when Redis has confirmed it, or with an error when more of it
+    /// failed than may.
     pub(super) fn poll_confirmed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.flight.is_none() {
             return Poll::Ready(Ok(()));
         }
         let failed = ready!(self.lane.poll_done(cx))?;
-        self.landed();
-        for command in failed {
-            self.bury(&command);
+        let Some(flight) = self.flight.take() else { return Poll::Ready(Ok(())) };
+        self.progress.changes.fetch_add(flight.changes as u64, Relaxed);
+        self.progress.set_position(flight.position.lsn);
+        let batch = Batch { ledger: &self.sent, commands: flight.commands, repeated: flight.repeated };
+        let buried = self.letters.bury(batch, &failed);
+        self.sent.clear(RETAINED);
+        // Only with its letters is a batch complete.
+        self.durable = if self.letters.are_waiting() { flight.before } else { flight.position };
+        let due = self.later.iter().take_while(|(batch, ..)| *batch <= flight.number).count();
+        for (_, name, value) in self.later.drain(..due) {
+            self.extra.field(&name, value);
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn landed(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            self.durable = flight.position;
-            self.progress.changes.fetch_add(flight.changes as u64, Relaxed);
-            self.progress.set_position(flight.position.lsn);
+        if self.letters.are_waiting() || due > 0 {
+            self.mark_nothing();
         }
+        Poll::Ready(buried)
     }
 
     pub(super) async fn confirmed(&mut self) -> Result<(), Error> {
@@ -240,56 +367,54 @@ impl Writer {
 
     /// Writes everything that is marked and waits for it.
     pub(super) async fn drain(&mut self) -> Result<(), Error> {
-        while self.flight.is_some() || self.mark.is_some() {
+        while self.flight.is_some() || self.has_mark() {
             self.confirmed().await?;
             self.flush(Duration::ZERO);
         }
         Ok(())
     }
 
-    /// A command that Redis could not carry out, while the rest of its transaction was: kept in the
-    /// dead-letter stream with its reason, and said aloud.
-    fn bury(&mut self, command: &FailedCommand) {
-        if command.name == b"RENAME" && command.reply.starts_with("ERR no such key") {
-            tracing::warn!(
-                command = command.description,
-                "a row's key changed, but its old key was gone from Redis; fields that PostgreSQL did not send are \
-                 missing until the row is written again"
-            );
-            return;
+    /// Writes that the replies to everything were read, so that nothing is done again at the next start.
+    pub(super) async fn settle_up(&mut self) -> Result<(), Error> {
+        self.drain().await?;
+        // Behind what is still to be done again there is nothing to be said.
+        if self.repeatable && self.flushed == self.position {
+            self.mark_nothing();
+            self.drain().await?;
         }
-        let error = redis::Error::Row { command: command.description.clone(), reply: command.reply.clone() };
-        tracing::error!("{error}; kept in {}", self.keys.dead_letters);
-        let lsn = self.durable.lsn.to_string();
-        self.letters.command(&[
-            b"XADD",
-            self.keys.dead_letters.as_bytes(),
-            b"*",
-            b"reason",
-            command.reply.as_bytes(),
-            b"command",
-            command.description.as_bytes(),
-            b"after_lsn",
-            lsn.as_bytes(),
-        ]);
-        if self.mark.is_none() && self.open.count() == 0 {
-            self.mark(self.durable);
-        }
+        Ok(())
     }
 
-    /// One attempt at going on after `error`: a new connection, the fence armed, and the batch in
-    /// flight either found in the checkpoint or sent again.
+    /// With the batch after the one that gets everything appended so far.
+    pub(super) fn extra_when_confirmed(&mut self, name: &str, value: String) {
+        self.later.push((self.batch + 1, name.to_owned(), value));
+    }
+
+    pub(super) fn letters(&mut self) -> &mut DeadLetters {
+        &mut self.letters
+    }
+
+    /// One attempt at going on after an error: a new connection, the fence armed, and the batch in flight
+    /// sent again, whether the checkpoint has it or not.
     pub(super) async fn reconnect(&mut self) -> Result<(), Error> {
         let mut redis = Connection::open(&self.target).await?;
         self.lane.fence().renew(&mut redis).await?;
         let found = checkpoint::read_batch(&mut redis, &self.keys).await?;
         match self.flight {
-            Some(flight) if found == flight.number => {
-                self.lane.replace_connection(redis, true);
-                self.landed();
+            // What it replied is lost. Done once more it ends in the same, unless something is moved twice.
+            Some(flight) if found == flight.number && !flight.letters && !self.lane.has(b"RENAME") => {
+                self.lane.replace_connection(redis);
+                self.flight = Some(Flight { repeated: true, ..flight });
             }
-            Some(flight) if found + 1 == flight.number => self.lane.replace_connection(redis, false),
-            None if found == self.batch => self.lane.replace_connection(redis, true),
+            Some(flight) if found == flight.number => {
+                return Err(Error::Restart(
+                    "Redis has carried out the last batch, but its replies were lost: beginning again with that \
+                     batch"
+                        .to_owned(),
+                ));
+            }
+            Some(flight) if found + 1 == flight.number => self.lane.replace_connection(redis),
+            None if found == self.batch => self.lane.replace_connection(redis),
             _ => {
                 return Err(Error::Restart(format!(
                     "Redis is at batch {found}, which is not where it was left (batch {}); beginning again from its \

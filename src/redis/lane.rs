@@ -88,12 +88,19 @@ impl Fence {
 /// A command that failed inside a transaction whose other commands were carried out.
 #[derive(Debug)]
 pub(crate) struct FailedCommand {
-    /// The command's name.
+    /// Its number in the transaction.
+    pub(crate) index: usize,
     pub(crate) name: Vec<u8>,
-    /// Its name and key, to be read.
-    pub(crate) description: String,
+    pub(crate) key: Vec<u8>,
     /// The error reply.
     pub(crate) reply: String,
+}
+
+impl FailedCommand {
+    /// Its name and key, to be read.
+    pub(crate) fn description(&self) -> String {
+        describe(&[&self.name, &self.key])
+    }
 }
 
 #[derive(Debug)]
@@ -140,17 +147,19 @@ impl Lane {
     }
 
     /// Goes on with a new connection, whose fence is armed, after the old one broke or a batch was
-    /// refused. `executed` says whether the batch in flight was carried out; if not, it is sent again.
-    pub(crate) fn replace_connection(&mut self, connection: Connection, executed: bool) {
+    /// refused. A batch in flight is sent again.
+    pub(crate) fn replace_connection(&mut self, connection: Connection) {
         self.connection = connection;
         self.sent = 0;
-        if executed {
-            self.transcript = None;
-            self.in_flight.clear();
-        } else if self.transcript.is_some() {
+        if self.transcript.is_some() {
             self.transcript = Some(Transcript::new(self.in_flight.count()));
             self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
         }
+    }
+
+    /// The batch in flight has a command of this name.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.in_flight.walk().any(|command| command.first() == Some(&name))
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
@@ -189,7 +198,7 @@ impl Lane {
         match verdict {
             Verdict::Executed { failed, epoch } => {
                 self.transcript = None;
-                let failed = self.describe(failed);
+                let failed = self.trace(failed);
                 self.in_flight.clear();
                 self.in_flight.shrink_to(RETAINED);
                 // Raised since: what we wrote was written before, the next batch will not be.
@@ -210,7 +219,8 @@ impl Lane {
         }
     }
 
-    fn describe(&self, failed: Vec<(usize, String)>) -> Vec<FailedCommand> {
+    /// Finds the commands.
+    fn trace(&self, failed: Vec<(usize, String)>) -> Vec<FailedCommand> {
         if failed.is_empty() {
             return Vec::new();
         }
@@ -219,15 +229,12 @@ impl Lane {
             .into_iter()
             .map(|(index, reply)| {
                 let command = commands.get(index).map(Vec::as_slice).unwrap_or_default();
-                FailedCommand {
-                    name: command.first().copied().unwrap_or_default().to_vec(),
-                    description: describe(command),
-                    reply,
-                }
+                let argument = |place: usize| command.get(place).copied().unwrap_or_default().to_vec();
+                FailedCommand { index, name: argument(0), key: argument(1), reply }
             })
             .collect()
     }
 }
 
 /// What an idle buffer keeps of its memory after a huge batch.
-const RETAINED: usize = 8 << 20;
+pub(crate) const RETAINED: usize = 8 << 20;

@@ -16,6 +16,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub(crate) mod lane;
+pub(crate) mod limits;
 pub(crate) mod resp;
 pub(crate) mod scan;
 mod transcript;

@@ -91,6 +91,34 @@ impl Commands {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// How many bytes there are without any command.
+    pub(crate) fn empty_len(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// Takes out those that `keep` does not keep, of the commands behind the first `count`, which end at
+    /// byte `len`.
+    pub(crate) fn retain_behind(
+        &mut self,
+        (len, count): (usize, usize),
+        mut keep: impl FnMut(&[&[u8]]) -> bool,
+    ) {
+        let mut unwanted = Vec::new();
+        let mut rest = self.bytes.get(len..).unwrap_or_default();
+        let mut start = len;
+        while let Some(command) = next(&mut rest) {
+            let end = self.bytes.len() - rest.len();
+            if !keep(&command) {
+                unwanted.push(start..end);
+            }
+            start = end;
+        }
+        self.count = self.count.saturating_sub(unwanted.len()).max(count);
+        for range in unwanted.into_iter().rev() {
+            self.bytes.drain(range);
+        }
+    }
+
     /// Moves everything behind the first `count` commands, which end at byte `len`, to the end of
     /// `rest`.
     pub(crate) fn split_off(&mut self, len: usize, count: usize, rest: &mut Commands) {
@@ -123,17 +151,19 @@ pub(crate) fn encoded(argument: &[u8]) -> Vec<u8> {
 /// Walks over encoded commands. Stops at anything unexpected.
 fn walk(bytes: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
     let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let count = header(&mut rest, b'*')?;
-        (0..count)
-            .map(|_| {
-                let length = header(&mut rest, b'$')?;
-                let (argument, tail) = rest.split_at_checked(length)?;
-                rest = tail.strip_prefix(b"\r\n")?;
-                Some(argument)
-            })
-            .collect()
-    })
+    std::iter::from_fn(move || next(&mut rest))
+}
+
+fn next<'a>(rest: &mut &'a [u8]) -> Option<Vec<&'a [u8]>> {
+    let count = header(rest, b'*')?;
+    (0..count)
+        .map(|_| {
+            let length = header(rest, b'$')?;
+            let (argument, tail) = rest.split_at_checked(length)?;
+            *rest = tail.strip_prefix(b"\r\n")?;
+            Some(argument)
+        })
+        .collect()
 }
 
 fn header(rest: &mut &[u8], kind: u8) -> Option<usize> {
@@ -294,6 +324,20 @@ mod tests {
         let walked: Vec<_> = commands.walk().collect();
         assert_eq!(walked, [vec![&b"HSET"[..], b"k", b"f", b""], vec![b"UNLINK", b"k"]]);
         assert_eq!(describe(&walked[1]), "UNLINK k");
+    }
+
+    #[test]
+    fn commands_are_taken_out() {
+        let mut commands = Commands::transaction();
+        commands.command(&[b"SET", b"a", b"long"]);
+        let (len, count) = (commands.len(), commands.count());
+        for value in [&b"long"[..], b"x", b"longer", b""] {
+            commands.command(&[b"SET", b"b", value]);
+        }
+        commands.retain_behind((len, count), |command| command[2].len() < 2);
+        let values: Vec<Vec<u8>> = commands.walk().map(|command| command[2].to_vec()).collect();
+        assert_eq!(values, [&b"long"[..], b"x", b""]);
+        assert_eq!(commands.count(), 3);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! `MONITOR` names every command when it is executed, also those of a transaction, and none of a
 //! transaction that was refused. From the checkpoints and the counters among them follows:
 //!
-//! - the batches are numbered one after the other, none is missing and none comes twice;
+//! - the batches are numbered one after the other, and none is missing;
 //! - the position never goes back, inside a large transaction neither;
 //! - when the epoch was raised, no batch of an earlier one follows;
-//! - every increment of a counter is written exactly once.
+//! - every increment of a counter is written exactly once, except that the changes of the last batch may
+//!   be done again, all of them and in one batch that reaches at least as far.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -45,6 +46,10 @@ struct Record {
     /// The epoch as it was raised last.
     epoch: u64,
     counters: [Option<u64>; 2],
+    /// What they were before the last batch.
+    counters_before: [Option<u64>; 2],
+    /// What the batch that is being read says of them.
+    counted: Vec<(usize, u64)>,
     marks: Vec<String>,
     batches: u64,
     split: u64,
@@ -57,6 +62,8 @@ struct Batch {
     epoch: u64,
     /// Commit position and ordinal: larger is later.
     position: (u64, u64),
+    /// Where its changes begin.
+    before: (u64, u64),
 }
 
 impl Journal {
@@ -69,6 +76,8 @@ impl Journal {
             last: None,
             epoch: 0,
             counters: [None; 2],
+            counters_before: [None; 2],
+            counted: Vec::new(),
             marks: Vec::new(),
             batches: 0,
             split: 0,
@@ -186,6 +195,7 @@ impl Record {
 
     fn miss_some(&mut self) {
         self.gap = true;
+        self.counted.clear();
         self.counter_gaps = [true; 2];
     }
 
@@ -198,10 +208,26 @@ impl Record {
         let ordinal = number("ordinal");
         let lsn = field(if ordinal > 0 { "split" } else { "lsn" }).unwrap();
         let epoch = number("epoch");
-        let batch = Batch { number: number("batch"), epoch, position: (lsn_number(lsn), ordinal) };
+        let before = match *field("before").unwrap().split(' ').collect::<Vec<_>>() {
+            [lsn] => (lsn_number(lsn), 0),
+            [_, lsn, ordinal] => (lsn_number(lsn), ordinal.parse().unwrap()),
+            _ => panic!("{words:?}"),
+        };
+        let batch = Batch { number: number("batch"), epoch, position: (lsn_number(lsn), ordinal), before };
+        let repeats = self.last.is_some_and(|last| batch.before < last.position);
+        self.count(repeats);
         if let Some(last) = self.last {
             let follows = if self.gap { batch.number > last.number } else { batch.number == last.number + 1 };
-            if !follows {
+            // Sent once more, since its replies were lost.
+            let again =
+                batch.number == last.number && (batch.position, batch.before) == (last.position, last.before);
+            if repeats && batch.before != last.before && !self.gap {
+                let (before, expected) = (batch.before, last.before);
+                self.violate(format!(
+                    "changes since {before:x?} are done again, not those since {expected:x?}"
+                ));
+            }
+            if !follows && !again {
                 self.violate(format!("batch {} after batch {}", batch.number, last.number));
             }
             if batch.position < last.position {
@@ -222,15 +248,31 @@ impl Record {
     fn counter(&mut self, words: &[String]) {
         let index = if words[1] == "counter:1" { 0 } else { 1 };
         let place = words.iter().position(|word| word == "n").unwrap();
-        let n: u64 = words[place + 1].parse().unwrap();
-        if let (Order::Strict, Some(last)) = (self.order, self.counters[index]) {
-            let follows = if self.counter_gaps[index] { n > last } else { n == last + 1 };
-            if !follows {
-                self.violate(format!("{} is {n} after {last}", words[1]));
+        self.counted.push((index, words[place + 1].parse().unwrap()));
+    }
+
+    /// The counters of a batch that has been read to its end.
+    fn count(&mut self, repeats: bool) {
+        let counted = std::mem::take(&mut self.counted);
+        if counted.is_empty() {
+            if !repeats {
+                self.counters_before = self.counters;
             }
+            return;
         }
-        self.counters[index] = Some(n);
-        self.counter_gaps[index] = false;
+        let mut counters = if repeats { self.counters_before } else { self.counters };
+        self.counters_before = counters;
+        for (index, n) in counted {
+            if let (Order::Strict, Some(last)) = (self.order, counters[index]) {
+                let follows = if self.counter_gaps[index] { n > last } else { n == last + 1 };
+                if !follows {
+                    self.violate(format!("counter {} is {n} after {last}", index + 1));
+                }
+            }
+            counters[index] = Some(n);
+            self.counter_gaps[index] = false;
+        }
+        self.counters = counters;
     }
 
     fn violate(&mut self, words: String) {

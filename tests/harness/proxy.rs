@@ -35,6 +35,7 @@ struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     closed: AtomicBool,
     stalled: AtomicBool,
+    replies_stalled: AtomicBool,
     bytes_per_second: AtomicU64,
     delay_ms: AtomicU64,
     connections: AtomicU64,
@@ -60,6 +61,7 @@ impl Proxy {
             links: Mutex::default(),
             closed: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            replies_stalled: AtomicBool::new(false),
             bytes_per_second: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -109,6 +111,11 @@ impl Proxy {
     /// Half-open: connections stay and can be made, but no byte passes either way.
     pub(crate) fn stall(&self, stall: bool) {
         self.shared.stalled.store(stall, Relaxed);
+    }
+
+    /// What the server answers is held back; what it is sent arrives.
+    pub(crate) fn hold_replies(&self, hold: bool) {
+        self.shared.replies_stalled.store(hold, Relaxed);
     }
 
     /// Limits each direction of each connection; 0 is no limit.
@@ -233,7 +240,8 @@ impl Link {
             let mut left = bytes.as_slice();
             while !left.is_empty() {
                 let due = read + Duration::from_millis(shared.delay_ms.load(Relaxed));
-                self.wait(|| shared.stalled.load(Relaxed) || Instant::now() < due);
+                let held = || shared.stalled.load(Relaxed) || (!up && shared.replies_stalled.load(Relaxed));
+                self.wait(|| held() || Instant::now() < due);
                 if self.cut.load(Relaxed) {
                     return;
                 }

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use crate::harness::World;
 
 /// A stream entry's ID and fields.
-type Entry = (String, BTreeMap<String, String>);
+pub(crate) type Entry = (String, BTreeMap<String, String>);
 
-fn entries(world: &World, stream: &str) -> Vec<Entry> {
+pub(crate) fn entries(world: &World, stream: &str) -> Vec<Entry> {
     let found: Vec<(String, Vec<String>)> = world.redis(&["XRANGE", stream, "-", "+"]);
     let fields = |list: Vec<String>| list.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     found.into_iter().map(|(id, list)| (id, fields(list))).collect()

@@ -1,0 +1,51 @@
+//! The dead-letter stream: what Redis refused, one entry for each row and key.
+//!
+//! ```text
+//!   pipeline ── a command failed ──> letter ──XADD──> redis-connect-postgres:{name}:dlq
+//!                                                      │ list, purge
+//!   PostgreSQL ── the row as it is now ──> replay <────┘
+//! ```
+//!
+//! The pipeline writes letters with the batch after the one that they are about, so each is there once
+//! (see [`crate::pipeline`]). The commands of `dlq` read them.
+
+pub(crate) mod letter;
+pub(crate) mod pages;
+mod passed;
+pub(crate) mod replay;
+mod rewrite;
+
+use crate::redis::resp::Reply;
+use crate::redis::{Connection, Error};
+
+/// Removes letters; tells how many were there.
+pub(crate) async fn remove(redis: &mut Connection, stream: &str, ids: &[String]) -> Result<u64, Error> {
+    let mut removed = 0;
+    for ids in ids.chunks(1000) {
+        let mut command = vec![&b"XDEL"[..], stream.as_bytes()];
+        command.extend(ids.iter().map(String::as_bytes));
+        if let Reply::Integer(count) = redis.call(&command).await? {
+            removed += u64::try_from(count).unwrap_or(0);
+        }
+    }
+    Ok(removed)
+}
+
+/// The ID of the newest letter; `None` where there is none.
+pub(crate) async fn newest(redis: &mut Connection, stream: &str) -> Result<Option<Id>, Error> {
+    let reply = redis.call(&[b"XREVRANGE", stream.as_bytes(), b"+", b"-", b"COUNT", b"1"]).await?;
+    let Reply::Array(entries) = reply else { return Ok(None) };
+    let Some(Reply::Array(parts)) = entries.first() else { return Ok(None) };
+    Ok(parts.first().and_then(Reply::text).and_then(|id| Id::parse(&id)))
+}
+
+/// The ID of a stream's entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id(pub(crate) u64, pub(crate) u64);
+
+impl Id {
+    pub(crate) fn parse(text: &str) -> Option<Id> {
+        let (high, low) = text.split_once('-')?;
+        Some(Id(high.parse().ok()?, low.parse().ok()?))
+    }
+}
