@@ -96,7 +96,6 @@ const COLUMNS: [&str; 8] = ["ID", "AT", "TABLE", "KEY", "OP", "LSN", "COMMAND", 
 
 fn line(id: &str, letter: &Letter) -> [String; 8] {
     let field = |name| letter.get(name).unwrap_or("-");
-    let command = format!("{} {}", field("command"), field("redis_key"));
     [
         id.to_owned(),
         field("at").to_owned(),
@@ -104,7 +103,7 @@ fn line(id: &str, letter: &Letter) -> [String; 8] {
         shown(field("key"), 40),
         field("op").to_owned(),
         field("lsn").to_owned(),
-        shown(&command, 60),
+        shown(field("command"), 60),
         shown(field("reason"), 200),
     ]
 }

@@ -3,7 +3,8 @@
 //! | field | |
 //! |---|---|
 //! | `reason` | what Redis replied |
-//! | `command`, `redis_key` | the command that failed and its key |
+//! | `command` | the name and the key of the command that failed, to be read |
+//! | `redis_key` | the key |
 //! | `output` | the structure that it belongs to: `hash`, `json`, … |
 //! | `table`, `key` | the table and the row's key, as `{pk}` has it |
 //! | `lsn`, `ordinal` | of the commit, and of the change in its transaction; a row of a snapshot has no ordinal |
@@ -25,7 +26,7 @@ use crate::plan::shape::Shape;
 use crate::plan::template::Rendered;
 use crate::plan::value::json_string;
 use crate::redis::limits::Limits;
-use crate::redis::resp::{Commands, Reply};
+use crate::redis::resp::{Commands, Reply, describe};
 use crate::row::{Change, Row, Value};
 
 /// A row with more bytes is cut, and so is a value: a letter must itself be one that Redis takes.
@@ -56,7 +57,7 @@ impl Letter {
     pub(crate) fn new((name, key): (&[u8], &[u8]), reason: &str) -> Letter {
         let mut letter = Letter::default();
         letter.set("reason", beginning(reason.as_bytes(), LONGEST_TEXT));
-        letter.set("command", beginning(name, LONGEST_TEXT));
+        letter.set("command", describe(&[name, key]).as_bytes());
         letter.set("redis_key", beginning(key, LONGEST_TEXT));
         if let Some(output) = output_of(name) {
             letter.set("output", output.as_bytes());
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!((id.as_str(), &read), ("5-1", &letter));
         for (name, value) in [
             ("reason", "WRONGTYPE no"),
-            ("command", "HSET"),
+            ("command", "HSET t:7"),
             ("redis_key", "t:7"),
             ("output", "hash"),
             ("table", "public.t"),

@@ -35,10 +35,10 @@ fn keys_of_another_type() {
         .map(|letter| ["output", "command", "redis_key"].map(|name| field(letter, name)))
         .collect();
     let expected = [
-        ["hash", "HSET", "t:1"],
-        ["set", "SADD", "in:1"],
-        ["sorted_set", "ZREM", "by:1"],
-        ["stream", "XADD", "events:1"],
+        ["hash", "HSET t:1", "t:1"],
+        ["set", "SADD in:1", "in:1"],
+        ["sorted_set", "ZREM by:1", "by:1"],
+        ["stream", "XADD events:1", "events:1"],
     ];
     assert_eq!(told, expected);
     for letter in &found {
@@ -77,7 +77,7 @@ fn updates_and_deletes() {
     }
     live.sql("UPDATE t SET g = 'b', n = 2");
     let found = expect_letters(&live, 2);
-    assert_eq!([&found[0], &found[1]].map(|letter| field(letter, "command")), ["SREM", "SADD"]);
+    assert_eq!([&found[0], &found[1]].map(|letter| field(letter, "command")), ["SREM g:a", "SADD g:b"]);
     for letter in &found {
         assert_eq!(field(letter, "op"), "u");
         assert_eq!(row(letter), json!({ "id": "1", "g": "b", "n": "2" }));
@@ -87,7 +87,7 @@ fn updates_and_deletes() {
     }
     live.sql("DELETE FROM t");
     let found = expect_letters(&live, 3);
-    assert_eq!((field(&found[2], "op"), field(&found[2], "command")), ("d", "SREM"));
+    assert_eq!((field(&found[2], "op"), field(&found[2], "command")), ("d", "SREM g:b"));
     assert_eq!(row(&found[2]), json!({ "id": "1", "g": "b" }));
 }
 
@@ -110,7 +110,7 @@ fn json_that_is_too_deep() {
     let live = Live::tables(&world, "public.t: { type: json }");
     live.sql("INSERT INTO t SELECT 1, (repeat('[', 3000) || repeat(']', 3000))::json");
     let found = expect_letters(&live, 1);
-    assert_eq!((field(&found[0], "output"), field(&found[0], "command")), ("json", "JSON.SET"));
+    assert_eq!((field(&found[0], "output"), field(&found[0], "command")), ("json", "JSON.SET t:1"));
     assert_eq!(row(&found[0])["j"].as_str().unwrap().len(), 6000);
 }
 

@@ -6,6 +6,8 @@ use crate::harness::{Config, Proxy, World};
 use crate::hashes::{Live, Writer, large};
 
 const TOP: &str = "snapshot: { range_rows: 1000, workers: 2 }";
+/// A range is noted as read with the batch after its last rows: there must be some batches.
+const BATCH: &str = "batch: { rows: 500 }";
 
 /// Ranges of `public.t` that the checkpoint has as read.
 fn done(world: &World) -> Vec<u64> {
@@ -18,7 +20,12 @@ fn interrupt<'a>(world: &'a World, proxy: &Proxy) -> Live<'a> {
     proxy.throttle(2_500_000);
     let live = Live::start(
         world,
-        &Config { target_url: Some(world.target_url_at(proxy.port())), top: TOP, ..Config::default() },
+        &Config {
+            target_url: Some(world.target_url_at(proxy.port())),
+            target: BATCH,
+            top: TOP,
+            ..Config::default()
+        },
     );
     world.eventually("some ranges are read", || done(world).len() >= 2);
     live.connector.kill9();
@@ -179,7 +186,12 @@ fn the_tables_definition_changes_while_it_is_read() {
     proxy.throttle(4_000_000);
     let live = Live::start(
         &world,
-        &Config { target_url: Some(world.target_url_at(proxy.port())), top: TOP, ..Config::default() },
+        &Config {
+            target_url: Some(world.target_url_at(proxy.port())),
+            target: BATCH,
+            top: TOP,
+            ..Config::default()
+        },
     );
     world.eventually("some ranges are read", || done(&world).len() >= 2);
     world.sql("SET lock_timeout = '100ms'");
