@@ -16,6 +16,7 @@ mod columns;
 mod exact;
 mod random;
 mod spelling;
+mod structures;
 mod types;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -136,6 +136,7 @@ impl<'a> Session<'a> {
             states: checkpoint.tables,
             events: checkpoint.events,
             indexes: checkpoint.indexes,
+            was_read: checkpoint.was_read,
             id_base: checkpoint.id_base,
             watched,
             stream: taken.stream,

@@ -12,6 +12,7 @@
 //! | `updated` | ms since 1970 |
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
 //! | `snapshot` | `running` or `done` |
+//! | `first_snapshot` | `done` when every table was read once |
 //! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
 //! | `id_base` | what is added to positions in entry IDs; 0 unless positions went back |
 //! | `index:idx:table` | the definition of a search index, as a JSON list of arguments; empty when it was dropped |
@@ -189,6 +190,8 @@ pub(crate) struct Checkpoint {
     /// ms since 1970.
     pub(crate) updated: u64,
     pub(crate) tables: BTreeMap<String, TableState>,
+    /// Every table was read once.
+    pub(crate) was_read: bool,
     /// Added to positions in entry IDs.
     pub(crate) id_base: u64,
     /// Not stored: no entry has a later ID.
@@ -313,6 +316,7 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
         tables: tables_of(fields)?,
+        was_read: fields.contains_key("first_snapshot"),
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,
         events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),

@@ -37,6 +37,8 @@ pub(super) struct Session<'a> {
     /// See [`super::checkpoint::Checkpoint`].
     pub(super) events: (u64, u64),
     pub(super) indexes: BTreeMap<String, String>,
+    /// Every table was read once: from then on the stream is not kept waiting for one that is read again.
+    pub(super) was_read: bool,
     /// Added to the positions in entry IDs, see [`super::gap`].
     pub(super) id_base: u64,
     /// See [`super::changes`].

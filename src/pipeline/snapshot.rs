@@ -114,8 +114,7 @@ impl Session<'_> {
         self.progress.set_phase(Phase::Snapshot);
         // Rows of a stream's snapshot stand before everything that the stream brings, so nothing may come
         // between them.
-        let sliced = self.states.values().any(|state| state.complete)
-            && !tables.iter().any(|table| table.plan.has_streams());
+        let sliced = self.was_read && !tables.iter().any(|table| table.plan.has_streams());
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let prepare = prepare(&self.pipeline.config, &mut tables);
         let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
@@ -171,7 +170,9 @@ impl Session<'_> {
         }
         if read == Read::Done {
             self.writer.extra().field("snapshot", "done");
+            self.writer.extra().field("first_snapshot", "done");
             self.writer.forget_former();
+            self.was_read = true;
         }
         self.writer.mark_beside_the_stream();
         if self.drain().await? == Recovery::Stopped {

@@ -60,7 +60,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
     let mut gaps = 0;
     loop {
         let started = Instant::now();
-        let error = match one_session(pipeline, &mut begun, retry.as_ref()).await {
+        let error = match Box::pin(one_session(pipeline, &mut begun, retry.as_ref())).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };

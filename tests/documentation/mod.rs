@@ -96,8 +96,8 @@ fn try_out(page: &str, example: &Example, world: &World, modules: Modules) {
 /// The command as a page shows it; `None` for one that no page shows.
 fn shown(command: &Command, world: &World) -> Option<Vec<String>> {
     const LOOKING: &[&str] = &[
-        "PING", "AUTH", "HELLO", "CLIENT", "SELECT", "COMMAND", "INFO", "MULTI", "EXEC", "WATCH", "UNWATCH",
-        "GET", "HGET", "HGETALL", "SCAN", "SSCAN", "ZSCAN", "XINFO", "FT._LIST",
+        "PING", "AUTH", "HELLO", "CLIENT", "SELECT", "COMMAND", "CONFIG", "INFO", "MULTI", "EXEC", "WATCH",
+        "UNWATCH", "GET", "HGET", "HGETALL", "SCAN", "SSCAN", "ZSCAN", "XINFO", "FT._LIST",
     ];
     let text = |argument: &Vec<u8>| String::from_utf8(argument.clone()).unwrap().replace(&world.name, "shop");
     let command: Vec<String> = command.iter().map(text).collect();

@@ -146,11 +146,9 @@ impl Writer {
                 4 if self.random.chance(25) => self.definition(),
                 _ => self.statement(),
             };
-            if !self.run(&statement) {
-                if !saved || !self.run("ROLLBACK TO s") {
-                    self.run("ROLLBACK");
-                    return;
-                }
+            if !self.run(&statement) && (!saved || !self.run("ROLLBACK TO s")) {
+                self.run("ROLLBACK");
+                return;
             }
             self.random.pause(1, 60);
             if self.stop.load(Relaxed) {

@@ -6,7 +6,7 @@ use super::{available, skip, world};
 use crate::harness::{Config, World};
 
 /// Type, value, and its spelling in a hash.
-const CONTRACT: &[(&str, &str, &str)] = &[
+pub(super) const CONTRACT: &[(&str, &str, &str)] = &[
     ("smallint", "-32768", "-32768"),
     ("bigint", "9223372036854775807", "9223372036854775807"),
     ("oid", "4294967295", "4294967295"),
@@ -83,7 +83,7 @@ const CONTRACT: &[(&str, &str, &str)] = &[
     ("box[]", "{(1,1),(0,0);(2,2),(1,1)}", "[\"(1,1),(0,0)\",\"(2,2),(1,1)\"]"),
 ];
 
-fn values(name: &str, cases: &[(&str, &str, &str)]) -> String {
+pub(super) fn values(name: &str, cases: &[(&str, &str, &str)]) -> String {
     let literal = |text: &str| super::random::quoted(text);
     let columns: Vec<String> = cases.iter().enumerate().map(|(n, (of, ..))| format!("c{n} {of}")).collect();
     let values: Vec<String> = cases.iter().map(|(_, value, _)| literal(value)).collect();
