@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::check::tokens;
 use super::exact::{CONTRACT, values};
+use super::types::OWN_TYPES;
 use crate::harness::{Config, World};
 
 type Document = BTreeMap<String, Box<RawValue>>;
@@ -44,6 +45,7 @@ fn outputs(world: &World, more: &str) {
 
 /// Row 1 by the snapshot, row 2 by an INSERT, row 3 by an UPDATE.
 fn bring(world: &World) {
+    world.sql(OWN_TYPES);
     world.sql(&values("t", CONTRACT));
     world.sql("ALTER TABLE t REPLICA IDENTITY FULL");
     world.run_until_caught_up();
