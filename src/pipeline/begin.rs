@@ -75,7 +75,6 @@ impl<'a> Session<'a> {
         let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), version).await? else {
             return Ok(None);
         };
-        let former_epoch = begun.epoch;
         let fence = Fence::raise(&mut redis, &keys.epoch).await?;
         begun.epoch = Some(fence.epoch());
         let found = checkpoint::read(&mut redis, &keys).await?;
@@ -87,7 +86,7 @@ impl<'a> Session<'a> {
             let there = Found { origin: &origin, history: &taken.history, slot: &slot };
             match &found {
                 Some(checkpoint) => gap::check(checkpoint, &there, config)?,
-                None if former_epoch.is_some() => {
+                None if begun.checkpoint => {
                     let reason = format!(
                         "the checkpoint {} is gone from Redis, which this instance had written",
                         keys.checkpoint
@@ -98,6 +97,7 @@ impl<'a> Session<'a> {
             }
         }
         let fresh = found.is_none();
+        begun.checkpoint |= !fresh;
         let mut checkpoint = match found {
             Some(checkpoint) => checkpoint,
             None => Checkpoint {

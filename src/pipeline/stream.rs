@@ -327,6 +327,14 @@ impl Session<'_> {
     fn explain(&self, error: crate::postgres::Error) -> Error {
         let source = &self.pipeline.config.source;
         match error.sqlstate() {
+            // A known trouble of logical decoding with tables that were rewritten beside a crash.
+            Some("XX000") if error.to_string().contains("could not map filenode") => Error::gap(
+                format!(
+                    "{error}: PostgreSQL can't decode its log from the slot {}'s position on",
+                    source.slot
+                ),
+                SlotUse::Useless,
+            ),
             // pgoutput looks into the catalog as it was when the change was made.
             Some("42704") => Error::gap(
                 format!(

@@ -49,6 +49,8 @@ pub(super) struct Begun {
     pub(super) epoch: Option<u64>,
     /// The last walsender of ours.
     pub(super) walsender: Option<u32>,
+    /// A checkpoint was found or written: one that is missing from now on is lost.
+    pub(super) checkpoint: bool,
     /// Changes are missing: the next session reads everything again.
     pub(super) gap: Option<Gap>,
 }
@@ -109,16 +111,18 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
 
 async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Retry>) -> Result<(), Error> {
     let mut shutdown = pipeline.shutdown.clone();
-    let begun = tokio::select! {
-        begun = Session::begin(pipeline, begun) => begun?,
+    let session = tokio::select! {
+        session = Session::begin(pipeline, begun) => session?,
         _ = shutdown.wait_for(|stop| *stop) => None,
     };
-    let Some(mut session) = begun else { return Ok(()) };
+    let Some(mut session) = session else { return Ok(()) };
     if let Some(trouble) = trouble {
         trouble.over();
     }
     let end = loop {
-        match session.read_tables().await? {
+        let read = session.read_tables().await?;
+        begun.checkpoint = true;
+        match read {
             Read::Ended(end) => break end,
             Read::Done if pipeline.until == Until::SnapshotDone => break End::SnapshotDone,
             Read::Done => {
