@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::territory::Territories;
-use crate::config::{Config, Output, nearest};
+use crate::config::{Config, Nulls, Output, Structure, nearest};
 use crate::error::Error;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
@@ -32,6 +32,17 @@ impl Captured {
 
     pub(crate) fn plan(&self, file: &str) -> Result<Plan, Error> {
         self.compile(file, self.strictness)
+    }
+
+    /// A column that is NULL is written all the same, so that a new column changes every row.
+    pub(crate) fn writes_nulls(&self) -> bool {
+        self.outputs.iter().any(|output| {
+            let has_row = matches!(
+                output.structure,
+                Structure::Hash { .. } | Structure::Json { .. } | Structure::String { value: None }
+            );
+            has_row && output.values.nulls == Nulls::Empty
+        })
     }
 
     /// The plan for a definition that came while the table was streamed.

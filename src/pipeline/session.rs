@@ -217,5 +217,6 @@ pub(super) fn only_grew(state: &TableState, captured: &Captured) -> bool {
     let Some(added) = record.strip_prefix(state.columns.as_slice()) else { return false };
     let columns = &captured.table.columns;
     state.files == captured.table.files
+        && !captured.writes_nulls()
         && added.iter().all(|added| columns.iter().any(|column| column.name == added.0 && !column.filled_in))
 }

@@ -73,3 +73,17 @@ fn a_template() {
     live.settle();
     assert!(world.keys("a:*").is_empty());
 }
+
+/// A new column is NULL in every row, and a document says so.
+#[test]
+fn a_new_column_is_in_every_document() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let live = Live::tables(&world, "public.t: { type: string }");
+    live.sql("ALTER TABLE t ADD v text; INSERT INTO t VALUES (2, 'x')");
+    world.eventually_eq("the old row has it", &Some(r#"{"id":1,"v":null}"#.to_owned()), || {
+        string(&world, "t:1")
+    });
+    live.settle();
+    assert_eq!(string(&world, "t:2").as_deref(), Some(r#"{"id":2,"v":"x"}"#));
+}

@@ -43,8 +43,9 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn torture() {
-    let first = number("TORTURE_FIRST_SEED", 1);
-    let seeds = number("TORTURE_SEEDS", 100);
+    // Few and quick ones, so that everybody runs them with every change.
+    let first = number("TORTURE_FIRST_SEED", 10);
+    let seeds = number("TORTURE_SEEDS", 6);
     let workers = number("TORTURE_WORKERS", thread::available_parallelism().map_or(2, |n| n.get() as u64));
     let began = Instant::now();
     let next = AtomicU64::new(first);
