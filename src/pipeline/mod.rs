@@ -25,6 +25,7 @@ mod ledger;
 mod messages;
 pub(crate) mod places;
 pub(crate) mod progress;
+mod ranges;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
