@@ -85,10 +85,19 @@ impl Commands {
 
     #[inline]
     fn number(&mut self, kind: u8, number: usize) {
-        let mut digits = itoa::Buffer::new();
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(digits.format(number).as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+        let digit = |number: usize| b'0' + (number % 10) as u8;
+        match number {
+            // Most arguments are short. Pieces whose size is known are stored, not copied.
+            0..10 => self.bytes.extend_from_slice(&[kind, digit(number), b'\r', b'\n']),
+            10..100 => {
+                self.bytes.extend_from_slice(&[kind, digit(number / 10), digit(number), b'\r', b'\n']);
+            }
+            _ => {
+                self.bytes.push(kind);
+                self.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
     }
 
     /// How many bytes there are without any command.
@@ -349,6 +358,14 @@ mod tests {
         assert_eq!(reply(b"$5\r\nab"), Err(Unread::Incomplete(11)));
         assert_eq!(reply(b"HTTP/1.1 400 Bad Request\r\n"), Err(Unread::Nonsense));
         assert_eq!(reply(b"$99999999999\r\n"), Err(Unread::Nonsense));
+    }
+
+    #[test]
+    fn lengths_of_any_number_of_digits() {
+        for length in [0, 1, 9, 10, 11, 19, 90, 99, 100, 101, 999, 1000, 10_000] {
+            let argument = vec![b'x'; length];
+            assert_eq!(encoded(&argument), format!("${length}\r\n{}\r\n", "x".repeat(length)).into_bytes());
+        }
     }
 
     proptest! {
