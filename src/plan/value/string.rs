@@ -15,6 +15,11 @@ pub(crate) fn json_string(text: &[u8], out: &mut Vec<u8>) {
 /// Appends a part of a string, escaped but not quoted. A text may be cut into parts wherever a
 /// character begins.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
+    // By far the most texts: nothing to escape, and nothing that could be wrong UTF-8.
+    if is_plain(text) {
+        out.extend_from_slice(text);
+        return;
+    }
     match std::str::from_utf8(text) {
         Ok(_) => escape_utf8(text, out),
         Err(_) => {
@@ -25,6 +30,20 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
                 }
             }
         }
+    }
+}
+
+/// ASCII of which nothing must be escaped.
+fn is_plain(text: &[u8]) -> bool {
+    let plain = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word & HIGH == 0 && special_in(word).is_none()
+    };
+    let (words, tail) = text.as_chunks::<8>();
+    match text.last_chunk() {
+        // The last word overlaps the one before it, so that no byte is looked at alone.
+        Some(last) => words.iter().all(plain) && plain(last),
+        None => tail.iter().all(|&byte| byte.is_ascii() && !is_special(byte)),
     }
 }
 
@@ -57,21 +76,22 @@ fn split_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
         .iter()
         .enumerate()
         .find_map(|(index, word)| special_in(u64::from_le_bytes(*word)).map(|within| index * 8 + within))
-        .or_else(|| {
-            tail.iter()
-                .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-                .map(|within| words.len() * 8 + within)
-        })?;
+        .or_else(|| tail.iter().position(|&byte| is_special(byte)).map(|within| words.len() * 8 + within))?;
     let (plain, rest) = text.split_at_checked(at)?;
     let (&special, rest) = rest.split_first()?;
     Some((plain, special, rest))
 }
 
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
 /// The index of the first byte to escape among the eight of `word`: the well-known test for a zero
 /// byte, on all eight at once. Subtracting can carry into the bytes after a hit, never before it.
 fn special_in(word: u64) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     let hits = below(word, 0x20) | equal(b'"') | equal(b'\\');
@@ -108,6 +128,18 @@ mod tests {
                 text.splice(place & !1..place & !1, [byte]);
                 let back: String = serde_json::from_str(&string(&text)).unwrap();
                 assert_eq!(back.as_bytes(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_of_plain_text() {
+        for byte in 0..=255u8 {
+            for (length, place) in (1..20).flat_map(|length| (0..length).map(move |place| (length, place))) {
+                let mut text = vec![b'x'; length];
+                text[place] = byte;
+                let back: String = serde_json::from_str(&string(&text)).unwrap();
+                assert_eq!(back, String::from_utf8_lossy(&text));
             }
         }
     }
