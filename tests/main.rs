@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod clusters;
 mod command_line;
 mod dead_letters;
 mod documentation;

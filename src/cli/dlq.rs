@@ -14,7 +14,7 @@ use crate::dlq::replay::{Remaining, replay};
 use crate::dlq::{Id, newest, remove};
 use crate::error::Error;
 use crate::pipeline::checkpoint::Keys;
-use crate::redis::Connection;
+use crate::redis::Client;
 
 /// Show, write again or remove the rows that Redis refused
 #[derive(Debug, clap::Args)]
@@ -124,8 +124,8 @@ fn json(id: &str, letter: &Letter) -> Value {
 }
 
 async fn list(config: &Config, arguments: &List) -> Result<ExitCode, Error> {
-    let mut redis = Connection::open(&config.target).await?;
-    let stream = Keys::new(&config.name).dead_letters;
+    let mut redis = Client::open(&config.target).await?;
+    let stream = Keys::new(&config.name, redis.spread()).dead_letters;
     let length = redis.call(&[b"XLEN", stream.as_bytes()]).await?.text();
     let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut skip = arguments.limit.map_or(0, |limit| length.saturating_sub(limit));
@@ -172,7 +172,6 @@ async fn run_replay(config: &Config, file: &str) -> Result<ExitCode, Error> {
 }
 
 async fn purge(config: &Config, arguments: &Purge) -> Result<ExitCode, Error> {
-    let stream = Keys::new(&config.name).dead_letters;
     if let Some(id) = arguments.ids.iter().find(|id| Id::parse(id).is_none()) {
         return Err(Error::Usage(format!("`{id}` is not the ID of a dead letter, such as 1760000000000-0")));
     }
@@ -181,7 +180,8 @@ async fn purge(config: &Config, arguments: &Purge) -> Result<ExitCode, Error> {
             "purge asks before it removes anything; without a terminal give --yes".to_owned(),
         ));
     }
-    let mut redis = Connection::open(&config.target).await?;
+    let mut redis = Client::open(&config.target).await?;
+    let stream = Keys::new(&config.name, redis.spread()).dead_letters;
     let ids = if arguments.ids.is_empty() { all(&mut redis, &stream).await? } else { arguments.ids.clone() };
     if !arguments.yes && !ids.is_empty() && !agreed(&format!("Remove {}?", letters(ids.len() as u64))) {
         return Ok(ExitCode::FAILURE);
@@ -192,7 +192,7 @@ async fn purge(config: &Config, arguments: &Purge) -> Result<ExitCode, Error> {
 }
 
 /// Those that are there now: what comes while its user is asked stays.
-async fn all(redis: &mut Connection, stream: &str) -> Result<Vec<String>, Error> {
+async fn all(redis: &mut Client, stream: &str) -> Result<Vec<String>, Error> {
     let Some(last) = newest(redis, stream).await? else { return Ok(Vec::new()) };
     let mut ids = Vec::new();
     let mut pages = Pages::new(stream);

@@ -56,7 +56,7 @@ fn agreed(config: &Config) -> Result<bool, Error> {
 
 async fn reset(config: &Config) -> Result<(), Error> {
     let mut source = Connection::open(&config.source, Purpose::Sql).await?;
-    let mut redis = redis::Connection::open(&config.target).await?;
+    let mut redis = redis::Client::open(&config.target).await?;
     let mut out = stdout();
     if let Some(found) = slot::find(&mut source, &config.source.slot).await? {
         if let Some(pid) = found.active_pid {
@@ -78,7 +78,7 @@ async fn reset(config: &Config) -> Result<(), Error> {
         }
         None => {}
     }
-    let keys = Keys::new(&config.name);
+    let keys = Keys::new(&config.name, redis.spread());
     // The epoch stays: an instance that sleeps must not find it at its own number again.
     checkpoint::reset(&mut redis, &keys).await?;
     let _ = writeln!(out, "checkpoint {} removed", keys.checkpoint);

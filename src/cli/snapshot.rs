@@ -12,7 +12,7 @@ use crate::config::{Config, TablePattern, nearest};
 use crate::error::Error;
 use crate::pipeline::checkpoint::{self, Checkpoint, Keys};
 use crate::pipeline::requests::{SNAPSHOT, pending};
-use crate::redis::Connection;
+use crate::redis::Client;
 
 /// Read tables again while the stream goes on
 ///
@@ -45,8 +45,8 @@ impl Snapshot {
     }
 
     async fn ask(&self, config: &Config) -> Result<ExitCode, Error> {
-        let keys = Keys::new(&config.name);
-        let mut redis = Connection::open(&config.target).await?;
+        let mut redis = Client::open(&config.target).await?;
+        let keys = Keys::new(&config.name, redis.spread());
         let found = read(&mut redis, &keys).await?;
         let tables = self.tables.iter().map(|typed| known(typed, &found)).collect::<Result<Vec<_>, _>>()?;
         for table in &tables {
@@ -87,7 +87,7 @@ impl Snapshot {
     }
 }
 
-async fn read(redis: &mut Connection, keys: &Keys) -> Result<Checkpoint, Error> {
+async fn read(redis: &mut Client, keys: &Keys) -> Result<Checkpoint, Error> {
     checkpoint::read(redis, keys).await?.ok_or_else(|| {
         Error::Setting(format!(
             "there is no checkpoint {} in Redis, so nothing was captured yet: redis-connect-postgres run",

@@ -46,7 +46,7 @@ pub enum Topology {
 }
 
 /// An address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RedisHost {
     /// A host name or address, and its port (default 6379, of sentinels 26379).
     Tcp {

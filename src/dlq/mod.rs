@@ -16,10 +16,10 @@ pub(crate) mod replay;
 mod rewrite;
 
 use crate::redis::resp::Reply;
-use crate::redis::{Connection, Error};
+use crate::redis::{Client, Error};
 
 /// Removes letters; tells how many were there.
-pub(crate) async fn remove(redis: &mut Connection, stream: &str, ids: &[String]) -> Result<u64, Error> {
+pub(crate) async fn remove(redis: &mut Client, stream: &str, ids: &[String]) -> Result<u64, Error> {
     let mut removed = 0;
     for ids in ids.chunks(1000) {
         let mut command = vec![&b"XDEL"[..], stream.as_bytes()];
@@ -32,7 +32,7 @@ pub(crate) async fn remove(redis: &mut Connection, stream: &str, ids: &[String])
 }
 
 /// The ID of the newest letter; `None` where there is none.
-pub(crate) async fn newest(redis: &mut Connection, stream: &str) -> Result<Option<Id>, Error> {
+pub(crate) async fn newest(redis: &mut Client, stream: &str) -> Result<Option<Id>, Error> {
     let reply = redis.call(&[b"XREVRANGE", stream.as_bytes(), b"+", b"-", b"COUNT", b"1"]).await?;
     let Reply::Array(entries) = reply else { return Ok(None) };
     let Some(Reply::Array(parts)) = entries.first() else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use super::letter::Letter;
 use crate::redis::resp::Reply;
-use crate::redis::{Connection, Error};
+use crate::redis::{Client, Error};
 
 /// Letters that are read at once; one can have some megabytes.
 const COUNT: &[u8] = b"20";
@@ -22,7 +22,7 @@ impl Pages {
     /// The next letters with their IDs; `None` at the end.
     pub(crate) async fn next(
         &mut self,
-        redis: &mut Connection,
+        redis: &mut Client,
     ) -> Result<Option<Vec<(String, Letter)>>, Error> {
         let Some(from) = self.from.take() else { return Ok(None) };
         let reply = redis.call(&[b"XRANGE", &self.stream, &from, b"+", b"COUNT", COUNT]).await?;

@@ -41,10 +41,10 @@ pub(super) async fn end_of_log(source: &mut postgres::Connection) -> Result<Lsn,
 
 pub(super) async fn wait(
     config: &Config,
-    (source, redis): (&mut postgres::Connection, &mut redis::Connection),
+    (source, redis): (&mut postgres::Connection, &mut redis::Client),
     end: Lsn,
 ) -> Result<Passed, Error> {
-    let checkpoint = Keys::new(&config.name).checkpoint;
+    let checkpoint = Keys::new(&config.name, redis.spread()).checkpoint;
     let (mut last, mut moved) = (Lsn::ZERO, Instant::now());
     loop {
         let reached = redis.call(&[b"HGET", checkpoint.as_bytes(), b"lsn"]).await?.text();

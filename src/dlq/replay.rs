@@ -29,7 +29,7 @@ use crate::plan::{Plan, Strictness};
 use crate::postgres::catalog::{Table, Types};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{self, Purpose};
-use crate::redis;
+use crate::redis::{self, Spread};
 use crate::redis::limits::Limits;
 use crate::redis::resp::{Commands, Reply};
 use crate::sink::Workspace;
@@ -57,7 +57,7 @@ struct Replay<'a> {
     keys: Keys,
     plans: BTreeMap<String, (Plan, Table)>,
     source: postgres::Connection,
-    redis: redis::Connection,
+    redis: redis::Client,
     limits: Limits,
     workspace: Workspace,
 }
@@ -87,7 +87,7 @@ pub(crate) async fn replay(
     file: &str,
     mut told: impl FnMut(Remaining<'_>),
 ) -> Result<Summary, Error> {
-    let mut redis = redis::Connection::open(&config.target).await?;
+    let mut redis = redis::Client::open(&config.target).await?;
     let mut source = postgres::Connection::open(&config.source, Purpose::Sql).await?;
     let look = (Publishing::Forbidden, Strictness::Streaming);
     let captured = capture(&mut source, &mut Types::default(), (config, file), look).await?;
@@ -95,7 +95,7 @@ pub(crate) async fn replay(
     for one in captured.values() {
         plans.insert(one.name(), (one.plan(file)?, one.table.clone()));
     }
-    let keys = Keys::new(&config.name);
+    let keys = Keys::new(&config.name, redis.spread());
     let limits = Limits::read(&mut redis).await?;
     let workspace = Workspace::new(config);
     let mut summary = Summary::default();
@@ -296,16 +296,24 @@ impl Replay<'_> {
     /// Watches who writes, and reads the checkpoint.
     async fn watch(&mut self) -> Result<Option<Checkpoint>, Error> {
         let (epoch, checkpoint) = (self.keys.epoch.as_bytes(), self.keys.checkpoint.as_bytes());
-        self.redis.call(&[b"WATCH", epoch, checkpoint]).await?;
+        if self.redis.spread() == Spread::Whole {
+            self.redis.call(&[b"WATCH", epoch, checkpoint]).await?;
+        }
         Ok(checkpoint::read(&mut self.redis, &self.keys).await?)
     }
 
     async fn execute(&mut self, commands: &mut Commands) -> Result<Outcome, Error> {
         let all = commands.len();
         let refused = commands.walk().find_map(|command| self.limits.refuse(&command, all));
+        let is_whole = self.redis.spread() == Spread::Whole;
         if let Some(reason) = refused {
-            self.redis.call(&[b"UNWATCH"]).await?;
+            if is_whole {
+                self.redis.call(&[b"UNWATCH"]).await?;
+            }
             return Ok(Outcome::Failed(reason));
+        }
+        if !is_whole {
+            return self.execute_one_by_one(commands).await;
         }
         let mut transaction = Commands::default();
         transaction.command(&[b"MULTI"]);
@@ -323,6 +331,18 @@ impl Replay<'_> {
             Some(Reply::Array(carried_out)) => error(carried_out).map_or(Outcome::Done, Outcome::Failed),
             _ => Outcome::Failed(error(&replies).unwrap_or_default()),
         })
+    }
+
+    /// In a cluster, where they are no transaction: the letter goes last. Written twice they say the same.
+    async fn execute_one_by_one(&mut self, commands: &Commands) -> Result<Outcome, Error> {
+        for command in commands.walk() {
+            match self.redis.call(&command).await {
+                Ok(_) => {}
+                Err(redis::Error::Refused { reply, .. }) => return Ok(Outcome::Failed(reply)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Outcome::Done)
     }
 }
 

@@ -104,6 +104,8 @@ pub(super) struct Applier {
     pub(super) workspace: Workspace,
     /// The relation of the last change: most changes are of the same as the one before.
     last: Option<(u32, Tracked)>,
+    /// Redis is sharded: a batch can be carried out in part, and is done again.
+    scattered: bool,
 }
 
 /// Why a change was not applied.
@@ -116,8 +118,8 @@ pub(super) enum Unapplied {
 }
 
 impl Applier {
-    pub(super) fn new(workspace: Workspace) -> Applier {
-        Applier { relations: HashMap::new(), workspace, last: None }
+    pub(super) fn new(workspace: Workspace, scattered: bool) -> Applier {
+        Applier { relations: HashMap::new(), workspace, last: None, scattered }
     }
 
     pub(super) fn set(&mut self, oid: u32, relation: Relation) {
@@ -177,7 +179,7 @@ impl Applier {
     ) -> Result<(), Unapplied> {
         let Some(table) = self.table(oid, transaction)? else { return Ok(()) };
         let (plan, converging) = (Rc::clone(&table.plan), table.overlap.converging(transaction));
-        self.workspace.converging = converging;
+        self.workspace.converging = converging || self.scattered;
         self.workspace.event.ordinal = transaction.ordinal;
         if let Some(needs) = plan.needs(change, &mut self.workspace) {
             return match self.last.clone() {

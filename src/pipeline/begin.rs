@@ -25,6 +25,7 @@ use super::indexes;
 use super::progress::Phase;
 use super::retain::Retention;
 use super::session::Session;
+use super::shards;
 use super::supervise::{Begun, Pipeline};
 use super::writer::{Start, Writer};
 use crate::error::{Error, SlotUse};
@@ -34,8 +35,9 @@ use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
 use crate::postgres::{Connection, Purpose};
-use crate::redis;
 use crate::redis::lane::Fence;
+use crate::redis::lanes::Lanes;
+use crate::redis::{self, Spread};
 
 /// How often an instance that waits looks whether the slot is free.
 const TAKE_OVER_POLL: Duration = Duration::from_millis(200);
@@ -56,8 +58,8 @@ impl<'a> Session<'a> {
         begun: &mut Begun,
     ) -> Result<Option<Session<'a>>, Error> {
         let config = &pipeline.config;
-        let keys = Keys::new(&config.name);
-        let mut redis = redis::Connection::open(&config.target).await?;
+        let mut redis = redis::Client::open(&config.target).await?;
+        let keys = Keys::new(&config.name, redis.spread());
         let mut control = Connection::open(&config.source, Purpose::Sql).await?;
         check_taken_over(&mut redis, &keys, begun).await?;
         // What fitted when the process began and does not any more has changed meanwhile: that is no
@@ -77,7 +79,17 @@ impl<'a> Session<'a> {
         };
         let fence = Fence::raise(&mut redis, &keys.epoch).await?;
         begun.epoch = Some(fence.epoch());
-        let found = checkpoint::read(&mut redis, &keys).await?;
+        let lanes = Lanes::open(&redis, &config.target, keys.names(&config.name), fence).await?;
+        let mut found = checkpoint::read(&mut redis, &keys).await?;
+        if let Some(checkpoint) = &mut found
+            && redis.spread() != Spread::Whole
+        {
+            match shards::rewind(checkpoint, &mut redis, &keys).await {
+                // That is what this session is to mend.
+                Err(Error::Gap { .. }) if begun.gap.is_some() => {}
+                result => result?,
+            }
+        }
         // Who read the slot last may have moved its position since it was looked at.
         let slot = slot::find(&mut control, &config.source.slot).await?.unwrap_or(taken.slot);
         let origin = taken.origin;
@@ -120,7 +132,15 @@ impl<'a> Session<'a> {
         let start = Start { position, before, batch };
         let progress = Arc::clone(&pipeline.progress);
         progress.set_position(checkpoint.position.lsn);
-        let mut writer = Writer::new(config, &keys, (redis, fence), start, Arc::clone(&progress)).await?;
+        let mut writer =
+            Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
+        writer.forget_markers(&checkpoint.shards);
+        let scattered = redis.spread() != Spread::Whole;
+        let written = if scattered {
+            shards::reach(&mut control).await?
+        } else {
+            position
+        };
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();
             extra.field("system_id", &origin.system_id);
@@ -145,7 +165,8 @@ impl<'a> Session<'a> {
             writer,
             retention,
             start: before,
-            written: position,
+            written,
+            scattered,
             shutdown: pipeline.shutdown.clone(),
             progress,
         };
@@ -160,11 +181,11 @@ impl<'a> Session<'a> {
 async fn take_slot(
     pipeline: &Pipeline,
     begun: &mut Begun,
-    (redis, control): (&mut redis::Connection, &mut Connection),
+    (redis, control): (&mut redis::Client, &mut Connection),
     version: u32,
 ) -> Result<Option<Taken>, Error> {
     let config = &pipeline.config;
-    let keys = Keys::new(&config.name);
+    let keys = Keys::new(&config.name, redis.spread());
     let mut shutdown = pipeline.shutdown.clone();
     let mut waiting = false;
     loop {
@@ -215,7 +236,7 @@ async fn take_slot(
 }
 
 /// An instance that was asleep, or cut off, while another took over does not come back by the back door.
-async fn check_taken_over(redis: &mut redis::Connection, keys: &Keys, begun: &Begun) -> Result<(), Error> {
+async fn check_taken_over(redis: &mut redis::Client, keys: &Keys, begun: &Begun) -> Result<(), Error> {
     let Some(ours) = begun.epoch else { return Ok(()) };
     let found = redis.call(&[b"GET", keys.epoch.as_bytes()]).await?.text();
     match found.as_deref().and_then(|epoch| epoch.parse::<u64>().ok()) {

@@ -15,6 +15,7 @@
 //! | `first_snapshot` | `done` when every table was read once |
 //! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
 //! | `id_base` | what is added to positions in entry IDs; 0 unless positions went back |
+//! | `shard:tag` | where Redis is sharded: the batch of the marker `…:shard:{tag}`, see [`crate::redis::shards`] |
 //! | `index:idx:table` | the definition of a search index, as a JSON list of arguments; empty when it was dropped |
 //! | `table:schema.table` | [`TableState`] |
 
@@ -27,7 +28,8 @@ use crate::lsn::Lsn;
 use crate::plan::key::KeyPattern;
 use crate::plan::shape::ColumnRecord;
 use crate::redis::resp::{Commands, Reply};
-use crate::redis::{Connection, Error};
+use crate::redis::shards::{Names, marker_key};
+use crate::redis::{Client, Error, Spread};
 
 /// How far Redis is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -200,6 +202,8 @@ pub(crate) struct Checkpoint {
     pub(crate) events: (u64, u64),
     /// Search indexes by name, and how they were made.
     pub(crate) indexes: BTreeMap<String, String>,
+    /// The fields that name markers of shards.
+    pub(crate) shards: Vec<String>,
 }
 
 /// The names of what belongs to one pipeline in Redis.
@@ -214,27 +218,50 @@ pub(crate) struct Keys {
     pub(crate) requests: String,
     /// What `reset` leaves behind: the tables of the former checkpoint, whose keys are still there.
     pub(crate) former: String,
+    /// What the keys of markers in the shards begin with.
+    pub(crate) marker: String,
+    /// What the keys begin with that are in the checkpoint's hash slot, where Redis is sharded.
+    pub(crate) beside: String,
 }
 
 impl Keys {
-    pub(crate) fn new(name: &str) -> Keys {
+    /// Where Redis is sharded, what is written with the checkpoint is in its hash slot.
+    pub(crate) fn new(name: &str, spread: Spread) -> Keys {
         let key = |what: &str| format!("redis-connect-postgres:{name}:{what}");
+        let beside = format!("{{{}}}:", key("checkpoint"));
+        let beside_it = |what: &str| match spread {
+            Spread::Whole => key(what),
+            Spread::Endpoint | Spread::Cluster => format!("{beside}{what}"),
+        };
         Keys {
             checkpoint: key("checkpoint"),
-            epoch: key("epoch"),
+            epoch: beside_it("epoch"),
             dead_letters: key("dlq"),
             messages: key("messages"),
-            requests: key("requests"),
-            former: key("former"),
+            requests: beside_it("requests"),
+            former: beside_it("former"),
+            marker: key("shard:"),
+            beside,
+        }
+    }
+
+    /// For the lanes.
+    pub(crate) fn names(&self, name: &str) -> Names {
+        Names {
+            checkpoint: self.checkpoint.clone().into_bytes(),
+            beside: self.beside.clone().into_bytes(),
+            marker: self.marker.clone(),
+            connection: format!("redis-connect-postgres:{name}"),
         }
     }
 }
 
 const TABLE: &str = "table:";
 const INDEX: &str = "index:";
+const SHARD: &str = "shard:";
 
 /// Reads the checkpoint; `None` when there is none.
-pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
+pub(crate) async fn read(redis: &mut Client, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
     let fields = read_hash(redis, &keys.checkpoint).await?;
     if fields.is_empty() {
         return Ok(None);
@@ -248,7 +275,7 @@ pub(crate) async fn read(redis: &mut Connection, keys: &Keys) -> Result<Option<C
     })
 }
 
-async fn read_hash(redis: &mut Connection, key: &str) -> Result<BTreeMap<String, String>, Error> {
+async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<String, String>, Error> {
     let reply = redis.call(&[b"HGETALL", key.as_bytes()]).await?;
     let Reply::Array(elements) = reply else { return Ok(BTreeMap::new()) };
     let pairs = elements.chunks_exact(2).filter_map(|pair| match pair {
@@ -260,7 +287,7 @@ async fn read_hash(redis: &mut Connection, key: &str) -> Result<BTreeMap<String,
 
 /// The tables that a `reset` left behind, as ones to be read again.
 pub(crate) async fn read_former(
-    redis: &mut Connection,
+    redis: &mut Client,
     keys: &Keys,
 ) -> Result<BTreeMap<String, TableState>, Error> {
     let fields = read_hash(redis, &keys.former).await?;
@@ -269,7 +296,7 @@ pub(crate) async fn read_former(
 
 /// Forgets the checkpoint, but not which keys its tables have: the next snapshot removes those that no
 /// row has any more.
-pub(crate) async fn reset(redis: &mut Connection, keys: &Keys) -> Result<(), Error> {
+pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> {
     let mut tables = read_former(redis, keys).await?;
     tables.extend(tables_of(&read_hash(redis, &keys.checkpoint).await?).unwrap_or_default());
     let mut extra = Extra::default();
@@ -320,6 +347,7 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,
         events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),
+        shards: fields.keys().filter(|name| name.starts_with(SHARD)).cloned().collect(),
         indexes: fields
             .iter()
             .filter(|(_, definition)| !definition.is_empty())
@@ -328,14 +356,59 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     })
 }
 
-/// The number of the last batch that was carried out.
-pub(crate) async fn read_batch(redis: &mut Connection, keys: &Keys) -> Result<u64, Error> {
-    let reply = redis.call(&[b"HGET", keys.checkpoint.as_bytes(), b"batch"]).await?;
-    Ok(reply.text().and_then(|text| text.parse().ok()).unwrap_or(0))
+/// The command that asks for the number of the last batch that was carried out.
+pub(crate) fn ask_batch(keys: &Keys) -> [&[u8]; 3] {
+    [b"HGET", keys.checkpoint.as_bytes(), b"batch"]
+}
+
+/// The reply to that.
+pub(crate) fn batch_of(reply: &Reply) -> u64 {
+    reply.text().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Asks every shard for its marker. One that is older than the checkpoint says belongs to a shard that
+/// has forgotten data: `Some` tells from where on changes have to be done again, as far as that is known.
+pub(crate) async fn shards_behind(redis: &mut Client, keys: &Keys) -> Result<Option<Behind>, Error> {
+    if redis.spread() == Spread::Whole {
+        return Ok(None);
+    }
+    let fields = read_hash(redis, &keys.checkpoint).await?;
+    let mut behind: Option<Behind> = None;
+    for (tag, batch) in fields.iter().filter_map(|(name, batch)| Some((name.strip_prefix(SHARD)?, batch))) {
+        let key = marker_key(&keys.marker, tag);
+        let marker = redis.call(&[b"GET", key.as_bytes()]).await?.text();
+        let found = marker.as_deref().and_then(|marker| {
+            let (batch, before) = marker.split_once(' ')?;
+            Some((batch.parse::<u64>().ok()?, parse_position(before)?))
+        });
+        let expected = batch.parse().unwrap_or(0);
+        let this = match found {
+            Some((batch, _)) if batch >= expected => continue,
+            Some((_, before)) => Behind { marker: key, before: Some(before) },
+            None => Behind { marker: key, before: None },
+        };
+        let is_earlier = behind.as_ref().is_none_or(|known| match (known.before, this.before) {
+            (Some(known), Some(this)) => !this.reaches(&known),
+            (known, _) => known.is_some(),
+        });
+        if is_earlier {
+            behind = Some(this);
+        }
+    }
+    Ok(behind)
+}
+
+/// A shard that has forgotten data.
+#[derive(Debug, Clone)]
+pub(crate) struct Behind {
+    /// The key of its marker.
+    pub(crate) marker: String,
+    /// Changes from here on have to be done again. `None`: the marker is gone, so everything.
+    pub(crate) before: Option<Position>,
 }
 
 /// A position in one field: `0/16B3748`, or `0/16B3748 0/16B4000 17`.
-fn spell_position(position: Position) -> String {
+pub(crate) fn spell_position(position: Position) -> String {
     match position.split {
         None => position.lsn.to_string(),
         Some(split) => format!("{} {} {}", position.lsn, split.commit_lsn, split.ordinal),
@@ -373,6 +446,11 @@ impl Extra {
     pub(crate) fn field(&mut self, name: &str, value: impl Into<String>) {
         self.0.retain(|(field, _)| field != name);
         self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// The marker with this tag is of this batch.
+    pub(crate) fn shard(&mut self, tag: &str, batch: u64) {
+        self.0.push((format!("{SHARD}{tag}"), batch.to_string()));
     }
 
     pub(crate) fn index(&mut self, name: &str, definition: &str) {
@@ -447,7 +525,7 @@ mod tests {
         let mut commands = Commands::default();
         let before = Position { lsn: Lsn(0x1_0000_0000), split: None };
         let written = Written { position, before, batch: 5 };
-        write(&Keys::new("hr"), written, 2, &mut extra, &mut commands);
+        write(&Keys::new("hr", Spread::Whole), written, 2, &mut extra, &mut commands);
         assert!(extra.is_empty());
         let arguments = commands.walk().next().unwrap();
         assert_eq!(arguments[1], b"redis-connect-postgres:hr:checkpoint");

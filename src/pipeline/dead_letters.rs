@@ -21,7 +21,7 @@ use crate::lsn::Lsn;
 use crate::redis::lane::FailedCommand;
 use crate::redis::limits::Limits;
 use crate::redis::resp::{Commands, Reply};
-use crate::redis::{self, Connection};
+use crate::redis::{self, Client};
 use crate::row::Change;
 
 #[derive(Debug)]
@@ -33,6 +33,9 @@ pub(super) struct DeadLetters {
     waiting: Commands,
     /// Those of rows of the snapshot that is going on.
     of_snapshot: HashSet<u64>,
+    /// Where Redis is sharded, those of changes that are done again: a letter and the checkpoint are no
+    /// transaction there.
+    of_stream: HashSet<Place>,
     limits: Limits,
     /// What happened last, in short.
     last: String,
@@ -50,7 +53,7 @@ pub(super) struct Batch<'a> {
 
 impl DeadLetters {
     pub(super) async fn open(
-        redis: &mut Connection,
+        redis: &mut Client,
         keys: &Keys,
         limit: DeadLetterLimit,
         limits: Limits,
@@ -63,6 +66,7 @@ impl DeadLetters {
             count,
             waiting: Commands::default(),
             of_snapshot: HashSet::new(),
+            of_stream: HashSet::new(),
             limits,
             last: String::new(),
         })
@@ -83,7 +87,7 @@ impl DeadLetters {
 
     /// Reads which rows of the snapshot, which the stream follows from `lsn`, have letters: they were
     /// written before the snapshot was interrupted.
-    pub(super) async fn recall(&mut self, redis: &mut Connection, lsn: Lsn) -> Result<(), Error> {
+    pub(super) async fn recall(&mut self, redis: &mut Client, lsn: Lsn) -> Result<(), Error> {
         let lsn = lsn.to_string();
         let mut pages = crate::dlq::pages::Pages::new(&self.stream);
         while let Some(page) = pages.next(redis).await? {
@@ -93,8 +97,18 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Reads which changes behind `lsn` have letters.
+    pub(super) async fn recall_stream(&mut self, redis: &mut Client, lsn: Lsn) -> Result<(), Error> {
+        let mut pages = crate::dlq::pages::Pages::new(&self.stream);
+        while let Some(page) = pages.next(redis).await? {
+            let places = page.iter().filter_map(|(_, letter)| place(letter));
+            self.of_stream.extend(places.filter(|(at, ..)| *at >= lsn));
+        }
+        Ok(())
+    }
+
     /// Counts the letters again. False when there are too many.
-    pub(super) async fn recount(&mut self, redis: &mut Connection) -> Result<bool, Error> {
+    pub(super) async fn recount(&mut self, redis: &mut Client) -> Result<bool, Error> {
         self.count = length(redis, &self.stream).await? + self.waiting.count() as u64;
         Ok(self.count <= self.max)
     }
@@ -154,6 +168,9 @@ impl DeadLetters {
         {
             return;
         }
+        if !self.of_stream.is_empty() && place(&letter).is_some_and(|place| self.of_stream.contains(&place)) {
+            return;
+        }
         if let Ok(at) = jiff::Timestamp::from_millisecond(checkpoint::now().cast_signed()) {
             letter.set("at", at.to_string().as_bytes());
         }
@@ -208,7 +225,15 @@ impl DeadLetters {
     }
 }
 
-async fn length(redis: &mut Connection, stream: &str) -> Result<u64, Error> {
+/// Commit position, ordinal and key: what a letter of the stream is about.
+type Place = (Lsn, String, String);
+
+fn place(letter: &Letter) -> Option<Place> {
+    let text = |name| letter.get(name).map(str::to_owned);
+    Some((letter.get("lsn")?.parse().ok()?, text("ordinal")?, text("redis_key").unwrap_or_default()))
+}
+
+async fn length(redis: &mut Client, stream: &str) -> Result<u64, Error> {
     match redis.call(&[b"XLEN", stream.as_bytes()]).await {
         Ok(Reply::Integer(length)) => Ok(length.try_into().unwrap_or(0)),
         Ok(_) => Ok(0),

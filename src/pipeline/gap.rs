@@ -158,7 +158,7 @@ pub(super) fn begin_anew(
 /// Sees to it that entry IDs grow, whatever is in the streams already.
 pub(super) async fn raise_ids(
     checkpoint: &mut Checkpoint,
-    redis: &mut redis::Connection,
+    redis: &mut redis::Client,
     (keys, captured): (&Keys, &BTreeMap<u32, Captured>),
 ) -> Result<(), Error> {
     let mut streams = vec![keys.messages.clone().into_bytes()];
@@ -186,7 +186,7 @@ pub(super) async fn raise_ids(
 }
 
 /// The first part of a stream's last ID; 0 when there is no stream.
-async fn last_id(redis: &mut redis::Connection, stream: &[u8]) -> Result<u64, Error> {
+async fn last_id(redis: &mut redis::Client, stream: &[u8]) -> Result<u64, Error> {
     let fields = match redis.call(&[b"XINFO", b"STREAM", stream]).await {
         Ok(Reply::Array(fields)) => fields,
         Ok(_) => return Ok(0),

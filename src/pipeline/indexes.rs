@@ -13,7 +13,7 @@ use crate::config::{Output, OutputKind};
 use crate::error::Error;
 use crate::plan::search::SearchIndex;
 use crate::redis::resp::Reply;
-use crate::redis::{self, Connection};
+use crate::redis::{self, Client};
 
 /// A module, the command by which it is known, and what needs it.
 type Module = (&'static str, &'static [u8], &'static str);
@@ -23,7 +23,7 @@ const SEARCH: Module = ("RediSearch", b"FT.CREATE", "`index`");
 
 /// Refuses to start where Redis lacks a module that an output needs.
 pub(super) async fn require_modules(
-    redis: &mut Connection,
+    redis: &mut Client,
     outputs: impl Iterator<Item = &Output>,
 ) -> Result<(), Error> {
     let mut needed = BTreeSet::new();
@@ -75,7 +75,7 @@ impl Session<'_> {
             self.indexes.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for name in unwanted {
             if exists(&mut redis, &name).await? {
-                redis.call(&[b"FT.DROPINDEX", name.as_bytes()]).await?;
+                drop_index(&mut redis, &name).await?;
                 tracing::info!(index = name, "search index dropped: nothing asks for it any more");
             }
             self.indexes.remove(&name);
@@ -96,7 +96,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn make_index(&mut self, redis: &mut Connection, index: &SearchIndex) -> Result<(), Error> {
+    async fn make_index(&mut self, redis: &mut Client, index: &SearchIndex) -> Result<(), Error> {
         let arguments = index.arguments();
         let texts: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument)).collect();
         let definition = serde_json::to_string(&texts).unwrap_or_default();
@@ -105,11 +105,11 @@ impl Session<'_> {
             return Ok(());
         }
         if there {
-            redis.call(&[b"FT.DROPINDEX", index.name.as_bytes()]).await?;
+            drop_index(redis, &index.name).await?;
         }
         let mut command: Vec<&[u8]> = vec![b"FT.CREATE"];
         command.extend(arguments.iter().map(Vec::as_slice));
-        redis.call(&command).await?;
+        on_every_shard(redis, &command, "exists").await?;
         tracing::info!(index = index.name, "search index {}", if there { "made anew" } else { "made" });
         self.writer.extra().index(&index.name, &definition);
         self.indexes.insert(index.name.clone(), definition);
@@ -117,7 +117,25 @@ impl Session<'_> {
     }
 }
 
-async fn exists(redis: &mut Connection, index: &str) -> Result<bool, Error> {
+async fn drop_index(redis: &mut Client, name: &str) -> Result<(), Error> {
+    on_every_shard(redis, &[b"FT.DROPINDEX", name.as_bytes()], "nknown").await
+}
+
+/// Where modules know the cluster, the first server tells the others, and these then refuse with the word
+/// `told`; else each has an index of its own.
+async fn on_every_shard(redis: &mut Client, command: &[&[u8]], told: &str) -> Result<(), Error> {
+    for (place, host) in redis.masters().iter().enumerate() {
+        match redis.call_at(host, command).await {
+            Err(redis::Error::Refused { reply, .. }) if place > 0 && reply.contains(told) => {}
+            result => {
+                result?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn exists(redis: &mut Client, index: &str) -> Result<bool, Error> {
     match redis.call(&[b"FT._LIST"]).await? {
         Reply::Array(names) => Ok(names.iter().any(|name| name.text().as_deref() == Some(index))),
         _ => Ok(false),

@@ -30,6 +30,7 @@ pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
 mod session;
+mod shards;
 mod snapshot;
 mod stream;
 pub(crate) mod supervise;

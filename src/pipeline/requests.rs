@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::session::{Recovery, Session};
 use crate::error::Error;
 use crate::redis::resp::Reply;
-use crate::redis::{self, Connection};
+use crate::redis::{self, Client};
 
 /// How long an answer is waited for: nobody else is served meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ impl Session<'_> {
 }
 
 /// The names of the requests that nobody has carried out yet.
-pub(crate) async fn pending(redis: &mut Connection, key: &str) -> Result<Vec<String>, redis::Error> {
+pub(crate) async fn pending(redis: &mut Client, key: &str) -> Result<Vec<String>, redis::Error> {
     match redis.call(&[b"HKEYS", key.as_bytes()]).await? {
         Reply::Array(names) => Ok(names.iter().filter_map(Reply::text).collect()),
         _ => Ok(Vec::new()),

@@ -45,7 +45,7 @@ pub(super) struct Session<'a> {
     pub(super) watched: String,
     pub(super) stream: Stream,
     /// A connection that asks Redis for requests.
-    pub(super) asking: Option<redis::Connection>,
+    pub(super) asking: Option<redis::Client>,
     /// What is known of the stream so far; `None` before it was followed.
     pub(super) following: Option<Box<Following>>,
     pub(super) writer: Writer,
@@ -54,6 +54,8 @@ pub(super) struct Session<'a> {
     pub(super) start: Position,
     /// How far Redis was. What lies between is done again.
     pub(super) written: Position,
+    /// Redis is sharded.
+    pub(super) scattered: bool,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) progress: Arc<Progress>,
 }
@@ -145,9 +147,9 @@ impl<'a> Session<'a> {
     }
 
     /// A second connection to Redis, for looking around.
-    pub(super) async fn open_redis(&mut self) -> Result<redis::Connection, Error> {
+    pub(super) async fn open_redis(&mut self) -> Result<redis::Client, Error> {
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let open = async { Ok(redis::Connection::open(&self.pipeline.config.target).await?) };
+        let open = async { Ok(redis::Client::open(&self.pipeline.config.target).await?) };
         Session::meanwhile(&mut self.stream, positions, open).await
     }
 
@@ -155,7 +157,7 @@ impl<'a> Session<'a> {
     pub(super) async fn page(
         &mut self,
         scan: &mut Scan,
-        redis: &mut redis::Connection,
+        redis: &mut redis::Client,
     ) -> Result<Option<Vec<Vec<u8>>>, Error> {
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let page = async { Ok(scan.page(redis).await?) };

@@ -88,7 +88,7 @@ impl Session<'_> {
             Some(following) => following,
             None => {
                 tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
-                if self.start != self.written {
+                if self.start != self.written && !self.scattered {
                     tracing::info!(
                         until = %self.written.lsn,
                         "what Redis replied to the last batch was not read: it is done again"
@@ -99,7 +99,7 @@ impl Session<'_> {
                 workspace.event.set_id_base(self.id_base);
                 Box::new(Following {
                     decoder: Decoder::default(),
-                    applier: Applier::new(workspace),
+                    applier: Applier::new(workspace, self.scattered),
                     transaction: None,
                     ahead: ReadAhead::default(),
                 })

@@ -21,12 +21,9 @@ use crate::sink::{Sink, Workspace};
 
 /// Appends the removal of some keys.
 pub(super) fn remove(keys: &[Vec<u8>], out: &mut Commands) {
-    if !keys.is_empty() {
-        out.begin(1 + keys.len());
-        out.argument(b"UNLINK");
-        for key in keys {
-            out.argument(key);
-        }
+    // One for each: in a cluster, keys of one command must share a hash slot.
+    for key in keys {
+        out.command(&[b"UNLINK", key]);
     }
 }
 

@@ -31,10 +31,12 @@ use super::progress::Progress;
 use crate::config::{Config, Target};
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::redis::Connection;
-use crate::redis::lane::{Fence, Lane, RETAINED};
+use crate::redis::lane::RETAINED;
+use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
+use crate::redis::shards::Marker;
+use crate::redis::{Client, Connection, Spread};
 
 /// A position that Redis has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,7 @@ pub(super) struct Begun {
 pub(super) struct Writer {
     target: Target,
     keys: Keys,
-    lane: Lane,
+    lanes: Lanes,
     open: Commands,
     spare: Commands,
     /// Where the commands of `open` come from, and those in flight.
@@ -129,21 +131,23 @@ pub(super) struct Start {
 }
 
 impl Writer {
-    /// `redis` is the connection whose fence was raised.
     pub(super) async fn new(
         config: &Config,
         keys: &Keys,
-        (mut redis, fence): (Connection, Fence),
+        (redis, lanes): (&mut Client, Lanes),
         start: Start,
         progress: Arc<Progress>,
     ) -> Result<Writer, Error> {
         let target = &config.target;
-        let limits = Limits::read(&mut redis).await?.beside(target.batch.bytes);
-        let letters = DeadLetters::open(&mut redis, keys, config.dlq, limits).await?;
+        let limits = Limits::read(redis).await?.beside(target.batch.bytes);
+        let mut letters = DeadLetters::open(redis, keys, config.dlq, limits).await?;
+        if redis.spread() != Spread::Whole {
+            letters.recall_stream(redis, start.before.lsn).await?;
+        }
         Ok(Writer {
             target: target.clone(),
             keys: keys.clone(),
-            lane: Lane::new(redis, fence).await?,
+            lanes,
             open: Commands::transaction(),
             spare: Commands::transaction(),
             ledger: Ledger::default(),
@@ -222,6 +226,18 @@ impl Writer {
     /// With the next batch, what a `reset` had left behind is forgotten.
     pub(super) fn forget_former(&mut self) {
         self.open.command(&[b"DEL", self.keys.former.as_bytes()]);
+    }
+
+    /// With the next batch, markers that this session does not write are not looked for any more.
+    pub(super) fn forget_markers(&mut self, fields: &[String]) {
+        if !fields.is_empty() {
+            self.open.begin(2 + fields.len());
+            self.open.argument(b"HDEL");
+            self.open.argument(self.keys.checkpoint.as_bytes());
+            for field in fields {
+                self.open.argument(field.as_bytes());
+            }
+        }
     }
 
     /// The open batch has reached its limit: nothing may be appended until it was flushed.
@@ -328,8 +344,13 @@ impl Writer {
             repeated: false,
         });
         self.open.append(self.letters.waiting());
-        checkpoint::write(&self.keys, written, self.lane.fence().epoch(), &mut self.extra, &mut self.open);
-        self.lane.send(&mut self.open);
+        let tags = self.lanes.tags();
+        for tag in &tags {
+            self.extra.shard(tag, self.batch);
+        }
+        checkpoint::write(&self.keys, written, self.lanes.fence().epoch(), &mut self.extra, &mut self.open);
+        let marker = Marker { batch: self.batch, before: &checkpoint::spell_position(before) };
+        self.lanes.send(&mut self.open, &tags, marker);
         std::mem::swap(&mut self.open, &mut self.spare);
         self.changes -= mark.changes;
         self.mark = None;
@@ -342,7 +363,7 @@ impl Writer {
         if self.flight.is_none() {
             return Poll::Ready(Ok(()));
         }
-        let failed = ready!(self.lane.poll_done(cx))?;
+        let failed = ready!(self.lanes.poll_done(cx))?;
         let Some(flight) = self.flight.take() else { return Poll::Ready(Ok(())) };
         self.progress.changes.fetch_add(flight.changes as u64, Relaxed);
         self.progress.set_position(flight.position.lsn);
@@ -397,32 +418,61 @@ impl Writer {
     /// One attempt at going on after an error: a new connection, the fence armed, and the batch in flight
     /// sent again, whether the checkpoint has it or not.
     pub(super) async fn reconnect(&mut self) -> Result<(), Error> {
-        let mut redis = Connection::open(&self.target).await?;
-        self.lane.fence().renew(&mut redis).await?;
-        let found = checkpoint::read_batch(&mut redis, &self.keys).await?;
-        match self.flight {
-            // What it replied is lost. Done once more it ends in the same, unless something is moved twice.
-            Some(flight) if found == flight.number && !flight.letters && !self.lane.has(b"RENAME") => {
-                self.lane.replace_connection(redis);
-                self.flight = Some(Flight { repeated: true, ..flight });
+        let Writer { lanes, flight, target, keys, .. } = self;
+        match lanes {
+            Lanes::One(lane) => {
+                let mut redis = Connection::open(target).await?;
+                lane.fence().renew(&mut redis).await?;
+                let found = checkpoint::batch_of(&redis.call(&checkpoint::ask_batch(keys)).await?);
+                match flight {
+                    // What it replied is lost. Done once more it ends in the same, unless something is moved
+                    // twice.
+                    Some(sent) if found == sent.number && !sent.letters && !lane.has(b"RENAME") => {
+                        lane.replace_connection(redis);
+                        sent.repeated = true;
+                    }
+                    Some(sent) if found == sent.number => {
+                        return Err(Error::Restart(
+                            "Redis has carried out the last batch, but its replies were lost: beginning again \
+                             with that batch"
+                                .to_owned(),
+                        ));
+                    }
+                    Some(sent) if found + 1 == sent.number => lane.replace_connection(redis),
+                    None if found == self.batch => lane.replace_connection(redis),
+                    _ => return Err(self.elsewhere(found)),
+                }
             }
-            Some(flight) if found == flight.number => {
-                return Err(Error::Restart(
-                    "Redis has carried out the last batch, but its replies were lost: beginning again with that \
-                     batch"
-                        .to_owned(),
-                ));
-            }
-            Some(flight) if found + 1 == flight.number => self.lane.replace_connection(redis),
-            None if found == self.batch => self.lane.replace_connection(redis),
-            _ => {
-                return Err(Error::Restart(format!(
-                    "Redis is at batch {found}, which is not where it was left (batch {}); beginning again from its \
-                     checkpoint",
-                    self.batch
-                )));
+            Lanes::Shards(shards) => {
+                shards.reconnect().await?;
+                let mut redis = Client::open(target).await?;
+                if checkpoint::shards_behind(&mut redis, keys).await?.is_some() {
+                    return Err(Error::Restart(
+                        "a shard of Redis has forgotten data: beginning again from what is there".to_owned(),
+                    ));
+                }
+                let found = checkpoint::batch_of(&redis.call(&checkpoint::ask_batch(keys)).await?);
+                match flight {
+                    // Letters would be written twice; who begins anew reads which are there.
+                    Some(sent) if sent.letters => return Err(self.elsewhere(found)),
+                    // Commands of a batch that was sent twice say the same, and no key is moved.
+                    Some(sent) if found == sent.number || found + 1 == sent.number => {
+                        shards.send_again();
+                        sent.repeated = true;
+                    }
+                    None if found == self.batch => {}
+                    _ => return Err(self.elsewhere(found)),
+                }
             }
         }
         Ok(())
+    }
+
+    fn elsewhere(&self, found: u64) -> Error {
+        Error::Restart(format!(
+            "Redis is at batch {found}, which is not where it was left (batch {}); beginning again from its \
+             checkpoint",
+            self.batch
+        ))
     }
 }

@@ -38,10 +38,9 @@ impl Connection {
             Some(password) => Some(password),
             None => target.url.password.clone(),
         };
-        if !matches!(target.url.topology, Topology::Standalone) {
+        if matches!(target.url.topology, Topology::Sentinel { .. }) {
             return Err(Error::Setting(
-                "target.url: this version writes to a standalone Redis only (redis:// or rediss://)"
-                    .to_owned(),
+                "target.url: this version does not ask sentinels; name the master (redis://)".to_owned(),
             ));
         }
         let mut last = Error::Setting("target.url names no host".to_owned());
@@ -56,6 +55,13 @@ impl Connection {
             }
         }
         Err(last)
+    }
+
+    /// A connection to one server of a cluster.
+    pub(super) async fn open_at(target: &Target, host: &RedisHost) -> Result<Connection, Error> {
+        let mut target = target.clone();
+        target.url.hosts = vec![host.clone()];
+        Connection::open(&target).await
     }
 
     pub(super) fn io_error(&self, source: io::Error) -> Error {

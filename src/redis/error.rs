@@ -77,7 +77,7 @@ pub enum Error {
 
 /// The conditions that Redis itself, its operator or its failover will end, by the first word of the
 /// error reply. (`EXECABORT` is judged by the reply that caused it.)
-const PASSING: [&str; 10] = [
+const PASSING: [&str; 12] = [
     "LOADING",
     "BUSY",
     "OOM",
@@ -88,14 +88,21 @@ const PASSING: [&str; 10] = [
     "TRYAGAIN",
     "NOREPLICAS",
     "UNKILLABLE",
+    "MOVED",
+    "ASK",
 ];
+
+/// The error reply tells of a condition that passes.
+pub(super) fn is_passing(reply: &str) -> bool {
+    PASSING.contains(&first_word(reply))
+}
 
 impl Error {
     /// True when the same thing may work later without a change of ours.
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Io { .. } | Error::Silent { .. } => true,
-            Error::Refused { reply, .. } => PASSING.contains(&first_word(reply)),
+            Error::Refused { reply, .. } => is_passing(reply),
             Error::Row { .. }
             | Error::Fenced { .. }
             | Error::Forgotten { .. }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::connect::REPLY_TIMEOUT;
 use super::resp::{Commands, Reply, describe};
 use super::transcript::{Transcript, Verdict};
-use super::{Connection, Error};
+use super::{Client, Connection, Error};
 
 /// The number that the present writer put into the epoch key.
 #[derive(Debug, Clone)]
@@ -33,9 +33,9 @@ pub(crate) struct Fence {
 
 impl Fence {
     /// Takes over: increments the epoch, so that any earlier writer's next EXEC fails.
-    pub(crate) async fn raise(connection: &mut Connection, key: &str) -> Result<Fence, Error> {
-        let reply = connection.call(&[b"INCR", key.as_bytes()]).await?;
-        let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| connection.nonsense())?;
+    pub(crate) async fn raise(client: &mut Client, key: &str) -> Result<Fence, Error> {
+        let reply = client.call(&[b"INCR", key.as_bytes()]).await?;
+        let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| client.nonsense())?;
         let mut trailer = Commands::default();
         trailer.command(&[b"EXEC"]);
         trailer.command(&[b"WATCH", key.as_bytes()]);
@@ -71,7 +71,12 @@ impl Fence {
         self.arm(connection).await
     }
 
-    fn check(&self, found: Option<&str>) -> Result<(), Error> {
+    /// EXEC, and the commands that arm the fence again.
+    pub(super) fn trailer(&self) -> &[u8] {
+        &self.trailer
+    }
+
+    pub(super) fn check(&self, found: Option<&str>) -> Result<(), Error> {
         let number = found.and_then(|found| found.parse::<u64>().ok());
         if number == Some(self.epoch) {
             return Ok(());

@@ -1,7 +1,7 @@
 //! What Redis does not even take: it would close the connection, and the command would be sent for ever.
 
 use super::resp::Reply;
-use super::{Connection, Error};
+use super::{Client, Error};
 
 /// How much Redis takes.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Asks Redis. Where it does not tell, its defaults are taken for granted.
-    pub(crate) async fn read(connection: &mut Connection) -> Result<Limits, Error> {
+    pub(crate) async fn read(connection: &mut Client) -> Result<Limits, Error> {
         let known = Limits::default();
         let argument = read(connection, b"proto-max-bulk-len").await?.unwrap_or(known.argument);
         let commands = read(connection, b"client-query-buffer-limit").await?.unwrap_or(known.commands);
@@ -50,7 +50,7 @@ impl Limits {
     }
 }
 
-async fn read(connection: &mut Connection, name: &[u8]) -> Result<Option<usize>, Error> {
+async fn read(connection: &mut Client, name: &[u8]) -> Result<Option<usize>, Error> {
     match connection.call(&[b"CONFIG", b"GET", name]).await {
         Ok(Reply::Array(pair)) => Ok(pair.get(1).and_then(Reply::text).and_then(|text| text.parse().ok())),
         Ok(_) => Ok(None),

@@ -11,15 +11,20 @@
 //!
 //! Source: Redis documentation, "Redis serialization protocol specification" and "Transactions".
 
+pub(crate) mod client;
 pub(crate) mod connect;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub(crate) mod lane;
+pub(crate) mod lanes;
 pub(crate) mod limits;
 pub(crate) mod resp;
 pub(crate) mod scan;
+pub(crate) mod shards;
+pub(crate) mod slots;
 mod transcript;
 
+pub(crate) use client::{Client, Spread};
 pub(crate) use connect::Connection;
 pub use error::Error;

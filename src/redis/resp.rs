@@ -1,6 +1,7 @@
 //! RESP: writing commands, finding the end of replies.
 
 use std::io::Write;
+use std::ops::Range;
 
 /// Commands as Redis reads them, one behind the other.
 ///
@@ -29,6 +30,33 @@ impl Commands {
     /// Walks over the commands, without MULTI.
     pub(crate) fn walk(&self) -> impl Iterator<Item = Vec<&[u8]>> {
         walk(self.bytes.get(self.prefix.len()..).unwrap_or_default())
+    }
+
+    /// Where each command stands in the bytes, and its first argument, which is the key.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let mut at = self.prefix.len();
+        std::iter::from_fn(move || {
+            let bytes = &self.bytes;
+            let mut rest = bytes.get(at..)?;
+            let count = header(&mut rest, b'*')?;
+            let mut key = at..at;
+            for place in 0..count {
+                let length = header(&mut rest, b'$')?;
+                if place == 1 {
+                    let start = bytes.len() - rest.len();
+                    key = start..start + length;
+                }
+                rest = rest.get(length + 2..)?;
+            }
+            let start = std::mem::replace(&mut at, bytes.len() - rest.len());
+            Some((start..at, key))
+        })
+    }
+
+    /// Appends a command as it stands in other bytes.
+    pub(crate) fn copy(&mut self, command: &[u8]) {
+        self.bytes.extend_from_slice(command);
+        self.count += 1;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -333,6 +361,8 @@ mod tests {
         let walked: Vec<_> = commands.walk().collect();
         assert_eq!(walked, [vec![&b"HSET"[..], b"k", b"f", b""], vec![b"UNLINK", b"k"]]);
         assert_eq!(describe(&walked[1]), "UNLINK k");
+        let spans: Vec<_> = commands.spans().collect();
+        assert_eq!(spans, [(0..41, 18..19), (41..65, 62..63)]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ struct Servers {
     source: Connection,
     /// Reads single rows meanwhile.
     control: Connection,
-    redis: redis::Connection,
+    redis: redis::Client,
     stream: Stream,
 }
 
@@ -92,11 +92,12 @@ pub(crate) async fn verify(
     mode: Mode,
     view: &mut Comparing,
 ) -> Result<Report, Error> {
+    let redis = redis::Client::open(&config.target).await?;
     let mut servers = Servers {
-        redis: redis::Connection::open(&config.target).await?,
         source: Connection::open(&config.source, Purpose::Sql).await?,
         control: Connection::open(&config.source, Purpose::Sql).await?,
-        stream: Stream::new(config),
+        stream: Stream::new(config, redis.spread()),
+        redis,
     };
     let captured = capture(&mut servers.source, &mut Types::default(), (config, file), LOOK).await?;
     let mut report = Report::new();
@@ -131,12 +132,12 @@ pub(crate) async fn verify(
 
 /// A table that is still being read into Redis can't be equal.
 async fn note_unread(
-    redis: &mut redis::Connection,
+    redis: &mut redis::Client,
     config: &Config,
     captured: impl Iterator<Item = &Captured>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let Some(checkpoint) = checkpoint::read(redis, &Keys::new(&config.name)).await? else { return Ok(()) };
+    let Some(checkpoint) = checkpoint::read(redis, &Keys::new(&config.name, redis.spread())).await? else { return Ok(()) };
     for name in captured.map(Captured::name) {
         if checkpoint.tables.get(&name).is_none_or(|state| !state.complete) {
             report.note(format!("{name} has not been read into Redis as a whole yet"));

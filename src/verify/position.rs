@@ -17,7 +17,7 @@ use crate::lsn::Lsn;
 use crate::pipeline::checkpoint::Keys;
 use crate::postgres::snapshot::{Visibility, before_page_header};
 use crate::postgres::{self, slot};
-use crate::redis;
+use crate::redis::{self, Spread};
 
 /// A checkpoint that stays where it is for so long is not waited for.
 const STANDING: Duration = Duration::from_secs(15);
@@ -35,8 +35,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(config: &Config) -> Stream {
-        let checkpoint = Keys::new(&config.name).checkpoint.into_bytes();
+    pub(super) fn new(config: &Config, spread: Spread) -> Stream {
+        let checkpoint = Keys::new(&config.name, spread).checkpoint.into_bytes();
         Stream { checkpoint, slot: config.source.slot.clone(), standing: None }
     }
 
@@ -44,7 +44,7 @@ impl Stream {
     pub(super) async fn pass(
         &mut self,
         source: &mut postgres::Connection,
-        redis: &mut redis::Connection,
+        redis: &mut redis::Client,
     ) -> Result<(), Error> {
         if self.standing.is_some() {
             return Ok(());
@@ -67,7 +67,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn reached(&self, redis: &mut redis::Connection) -> Result<Option<Lsn>, Error> {
+    async fn reached(&self, redis: &mut redis::Client) -> Result<Option<Lsn>, Error> {
         let reply = redis.call(&[b"HGET", &self.checkpoint, b"lsn"]).await?;
         Ok(reply.text().and_then(|text| text.parse().ok()))
     }

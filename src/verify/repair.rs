@@ -23,6 +23,7 @@ use super::surplus::{Surplus, without_row};
 use super::{Servers, Table};
 use crate::error::Error;
 use crate::plan::key::Holds;
+use crate::redis::Spread;
 use crate::redis::resp::{Commands, Reply};
 
 /// A key that is written so often is left alone.
@@ -154,7 +155,9 @@ pub(super) async fn surplus(
     found: &[Surplus],
 ) -> Result<HashMap<u64, Repaired>, Error> {
     let mut outcome = HashMap::new();
-    let mut parts: Vec<&[Surplus]> = found.chunks(AT_ONCE).collect();
+    // In a cluster, keys of one transaction must share a hash slot.
+    let at_once = if servers.redis.spread() == Spread::Whole { AT_ONCE } else { 1 };
+    let mut parts: Vec<&[Surplus]> = found.chunks(at_once).collect();
     while let Some(part) = parts.pop() {
         let keys: BTreeSet<&[u8]> = part.iter().map(|surplus| surplus.key.as_slice()).collect();
         let mut repaired = written_all_the_time();

@@ -278,7 +278,7 @@ impl Candidates {
     }
 
     /// Leaves those that are still in Redis.
-    async fn leave_present(&mut self, redis: &mut redis::Connection) -> Result<(), Error> {
+    async fn leave_present(&mut self, redis: &mut redis::Client) -> Result<(), Error> {
         let all: Vec<(u64, Surplus)> = self.waiting.drain().collect();
         for part in all.chunks(AT_ONCE) {
             let mut asked = Commands::default();

@@ -11,12 +11,14 @@
 // What one test file leaves unused another will need.
 #![allow(dead_code)]
 
+mod cluster;
 mod compare;
 mod connector;
 mod modules;
 mod proxy;
 mod world;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
 pub(crate) use proxy::{Proxy, Toward};

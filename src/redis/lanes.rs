@@ -1,0 +1,57 @@
+//! The way that batches take: one lane, or one for each shard.
+
+use std::task::{Context, Poll};
+
+use super::lane::{FailedCommand, Fence, Lane};
+use super::resp::Commands;
+use super::shards::{Marker, Names, Shards};
+use super::{Client, Connection, Error, Spread};
+use crate::config::Target;
+
+#[derive(Debug)]
+pub(crate) enum Lanes {
+    One(Box<Lane>),
+    Shards(Box<Shards>),
+}
+
+impl Lanes {
+    /// The epoch was raised, and what Redis says of the checkpoint counts from now on.
+    pub(crate) async fn open(client: &Client, target: &Target, names: Names, fence: Fence) -> Result<Lanes, Error> {
+        if client.spread() == Spread::Whole {
+            let lane = Lane::new(Connection::open(target).await?, fence).await?;
+            return Ok(Lanes::One(Box::new(lane)));
+        }
+        Ok(Lanes::Shards(Box::new(Shards::open(client, target, names, fence).await?)))
+    }
+
+    pub(crate) fn fence(&self) -> &Fence {
+        match self {
+            Lanes::One(lane) => lane.fence(),
+            Lanes::Shards(shards) => shards.fence(),
+        }
+    }
+
+    /// What the markers in the shards are called, which the checkpoint has to name.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        match self {
+            Lanes::One(_) => Vec::new(),
+            Lanes::Shards(shards) => shards.tags(),
+        }
+    }
+
+    /// Takes the batch and sends it; `batch` gets an empty buffer back.
+    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: Marker<'_>) {
+        match self {
+            Lanes::One(lane) => lane.send(batch),
+            Lanes::Shards(shards) => shards.send(batch, tags, marker),
+        }
+    }
+
+    /// Drives the batch in flight; ready when all its replies have been read.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+        match self {
+            Lanes::One(lane) => lane.poll_done(cx),
+            Lanes::Shards(shards) => shards.poll_done(cx),
+        }
+    }
+}

@@ -1,0 +1,659 @@
+//! The lanes of a sharded Redis: a batch is divided among the servers, and the checkpoint follows.
+//!
+//! ```text
+//!   batch ──slot(key)──┬─> server A   commands, marker ─┐
+//!                      ├─> server B   commands, marker ─┼─ all replies read ─> MULTI checkpoint EXEC
+//!                      └─> server C   commands, marker ─┘                      (fenced by the epoch)
+//! ```
+//!
+//! A transaction of Redis has one hash slot, so the commands of a batch are pipelined, in the order of
+//! the batch for each key. Invariants, and why they hold:
+//!
+//! 1. *The checkpoint is never ahead of the data.* It is sent when every command was carried out or
+//!    refused for good. What was carried out and is not in the checkpoint is done again by whoever goes
+//!    on from it; every command says all that it knows, and entries of streams are refused by their IDs.
+//! 2. *Commands for a key are never carried out in another order.* When one is sent elsewhere (MOVED,
+//!    ASK), all later ones for its key are sent again behind it.
+//! 3. *Nobody writes whose time is over.* EXEC is nil for a writer that lost the epoch, but a pipeline has
+//!    no EXEC. So our connections have a name, and whoever takes over raises the epoch and then closes all
+//!    connections of that name, on every server; whoever connects looks at the epoch after it. The same
+//!    closes what a broken connection of our own may still have on its way.
+//! 4. *A shard that forgets is noticed.* Each server has a marker in one of its slots, written behind the
+//!    commands of each batch. The checkpoint says which markers there are, and of which batch; one that is
+//!    older tells from where on that server's changes are to be done again.
+//!
+//! A proxy with shards behind it is one server here that has all slots.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::connect::REPLY_TIMEOUT;
+use super::error::is_passing;
+use super::lane::{FailedCommand, Fence, RETAINED};
+use super::resp::{Commands, Element, Reply, Unread, element, reply};
+use super::slots::{Redirect, SLOTS, SlotMap, slot};
+use super::transcript::{Transcript, Verdict};
+use super::{Client, Connection, Error, Spread};
+use crate::config::{RedisHost, Target};
+
+/// How often commands are sent after slots that move before we pause.
+const ROUNDS: u32 = 20;
+
+/// What the lanes have to know of the keys of their pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// Written last, in one transaction with all keys that begin with `beside`.
+    pub(crate) checkpoint: Vec<u8>,
+    pub(crate) beside: Vec<u8>,
+    /// What the keys of markers begin with.
+    pub(crate) marker: String,
+    /// Of our connections.
+    pub(crate) connection: String,
+}
+
+/// A command of the batch.
+#[derive(Debug, Clone)]
+struct Span {
+    bytes: Range<usize>,
+    key: Range<usize>,
+    slot: u16,
+    /// Its number in the batch.
+    index: usize,
+}
+
+/// Why a command has to be sent again, or never will be.
+#[derive(Debug)]
+enum Trouble {
+    Moved,
+    Ask(RedisHost),
+    Failed(String),
+    /// Nothing can be written at present, or we may not.
+    Refused(String),
+}
+
+#[derive(Debug)]
+struct Shard {
+    host: RedisHost,
+    connection: Connection,
+    out: Vec<u8>,
+    sent: usize,
+    /// The spans whose replies are still to come; `None` for the reply to ASKING.
+    expected: VecDeque<Option<usize>>,
+    /// Something has been received since this was looked at.
+    heard: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Data,
+    Checkpoint,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shards {
+    target: Target,
+    names: Names,
+    fence: Fence,
+    spread: Spread,
+    map: SlotMap,
+    shards: Vec<Shard>,
+    /// For each slot, which of the shards has it.
+    route: Vec<Option<u16>>,
+    /// Where we were sent and have no connection yet.
+    wanted: Vec<RedisHost>,
+    stage: Stage,
+    in_flight: Commands,
+    spans: Vec<Span>,
+    /// Those of `spans` that are markers are the last ones.
+    markers: usize,
+    /// The checkpoint, and what goes with it: whole, as it is sent.
+    last: Commands,
+    /// Numbers in the batch of its commands.
+    last_indexes: Vec<usize>,
+    last_sent: usize,
+    transcript: Option<Transcript>,
+    troubles: Vec<(usize, Trouble)>,
+    failed: Vec<(usize, String)>,
+    rounds: u32,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What a marker tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marker<'a> {
+    pub(crate) batch: u64,
+    /// Where the changes of the batch begin.
+    pub(crate) before: &'a str,
+}
+
+impl Shards {
+    /// The epoch has been raised: closes the connections of whoever wrote before. The checkpoint counts
+    /// only after this.
+    pub(crate) async fn open(client: &Client, target: &Target, names: Names, fence: Fence) -> Result<Shards, Error> {
+        let mut shards = Shards {
+            target: target.clone(),
+            names,
+            fence,
+            spread: client.spread(),
+            map: client.map().clone(),
+            shards: Vec::new(),
+            route: Vec::new(),
+            wanted: Vec::new(),
+            stage: Stage::Idle,
+            in_flight: Commands::transaction(),
+            spans: Vec::new(),
+            markers: 0,
+            last: Commands::transaction(),
+            last_indexes: Vec::new(),
+            last_sent: 0,
+            transcript: None,
+            troubles: Vec::new(),
+            failed: Vec::new(),
+            rounds: 0,
+            timer: Box::pin(sleep(REPLY_TIMEOUT)),
+        };
+        shards.connect().await?;
+        Ok(shards)
+    }
+
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
+    /// Opens what is needed, all anew.
+    async fn connect(&mut self) -> Result<(), Error> {
+        self.shards.clear();
+        let mut hosts = self.map.masters().to_vec();
+        for host in self.wanted.drain(..) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        for host in hosts {
+            let mut connection = Connection::open_at(&self.target, &host).await?;
+            name(&mut connection, &self.names.connection).await?;
+            self.shards.push(Shard {
+                host,
+                connection,
+                out: Vec::new(),
+                sent: 0,
+                expected: VecDeque::new(),
+                heard: false,
+            });
+        }
+        self.find_routes();
+        let place = self.place_of_checkpoint()?;
+        if let Some(shard) = self.shards.get_mut(place) {
+            // Before others' connections are closed: somebody may have taken over from us.
+            self.fence.arm(&mut shard.connection).await?;
+        }
+        for shard in &mut self.shards {
+            close_others(&mut shard.connection, &self.names.connection).await?;
+        }
+        if let Some(shard) = self.shards.get_mut(place) {
+            self.fence.renew(&mut shard.connection).await?;
+        }
+        Ok(())
+    }
+
+    fn find_routes(&mut self) {
+        let of = |slot: usize| {
+            let host = self.map.host(u16::try_from(slot).ok()?)?;
+            let place = self.shards.iter().position(|shard| shard.host == *host)?;
+            u16::try_from(place).ok()
+        };
+        // Neighbours mostly have the same server.
+        let mut route: Vec<Option<u16>> = Vec::with_capacity(SLOTS);
+        for slot in 0..SLOTS {
+            let same = slot > 0
+                && self.map.host(slot as u16) == self.map.host((slot - 1) as u16);
+            let found = if same { route.last().copied().flatten() } else { of(slot) };
+            route.push(found);
+        }
+        self.route = route;
+    }
+
+    fn route(&self, slot: u16) -> Option<usize> {
+        self.route.get(usize::from(slot)).copied().flatten().map(usize::from)
+    }
+
+    fn place_of_checkpoint(&self) -> Result<usize, Error> {
+        let slot = slot(&self.names.checkpoint);
+        self.route(slot).ok_or_else(|| Error::Refused {
+            doing: "writing a checkpoint".to_owned(),
+            reply: format!("CLUSTERDOWN no server has hash slot {slot}"),
+        })
+    }
+
+    /// For each server that has slots, a tag: a key with it in braces is there.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let mut wanted: Vec<usize> =
+            (0..self.shards.len()).filter(|place| self.route.contains(&u16::try_from(*place).ok())).collect();
+        let mut tags = Vec::new();
+        let mut number = 0_u32;
+        while !wanted.is_empty() && number < 1 << 20 {
+            let tag = number.to_string();
+            if let Some(place) = self.route(slot(tag.as_bytes()))
+                && let Some(at) = wanted.iter().position(|wanted| *wanted == place)
+            {
+                wanted.swap_remove(at);
+                tags.push(tag);
+            }
+            number += 1;
+        }
+        tags
+    }
+
+    /// Takes the batch and sends it; `batch` gets an empty buffer back.
+    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: Marker<'_>) {
+        debug_assert!(self.is_idle(), "one batch in flight");
+        std::mem::swap(&mut self.in_flight, batch);
+        batch.clear();
+        let commands = self.in_flight.count();
+        let value = format!("{} {}", marker.batch, marker.before);
+        for tag in tags {
+            let key = marker_key(&self.names.marker, tag);
+            self.in_flight.command(&[b"SET", key.as_bytes(), value.as_bytes()]);
+        }
+        self.divide(commands);
+        self.start();
+    }
+
+    /// Finds the slot of every command. The checkpoint and what is beside it wait for the others.
+    fn divide(&mut self, commands: usize) {
+        self.spans.clear();
+        self.last.clear();
+        self.last_indexes.clear();
+        self.markers = 0;
+        for (index, (bytes, key)) in self.in_flight.spans().enumerate() {
+            let all = self.in_flight.bytes();
+            let name = all.get(key.clone()).unwrap_or_default();
+            if name == self.names.checkpoint || name.starts_with(&self.names.beside) {
+                self.last.copy(all.get(bytes).unwrap_or_default());
+                self.last_indexes.push(index);
+                continue;
+            }
+            if index >= commands {
+                self.markers += 1;
+            }
+            self.spans.push(Span { bytes, slot: slot(name), key, index });
+        }
+        self.last.trailer(self.fence.trailer());
+    }
+
+    /// Sends the whole batch, for the first time or once more.
+    fn start(&mut self) {
+        self.stage = Stage::Data;
+        self.failed.clear();
+        self.troubles.clear();
+        self.rounds = 0;
+        self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
+        for place in 0..self.spans.len() {
+            self.queue(place, None);
+        }
+    }
+
+    /// Sends a command to the server that has its slot, or to the one that was named by ASK.
+    fn queue(&mut self, place: usize, ask: Option<&RedisHost>) {
+        let Some(span) = self.spans.get(place) else { return };
+        let shard = match ask {
+            Some(host) => self.shards.iter().position(|shard| shard.host == *host),
+            None => self.route(span.slot),
+        };
+        let Some(shard) = shard.and_then(|shard| self.shards.get_mut(shard)) else {
+            let host = ask.or_else(|| self.map.host(span.slot)).cloned();
+            let reply = match &host {
+                Some(host) => format!("MOVED {} {host}", span.slot),
+                None => format!("CLUSTERDOWN no server has hash slot {}", span.slot),
+            };
+            self.wanted.extend(host);
+            self.troubles.push((place, Trouble::Refused(reply)));
+            return;
+        };
+        if ask.is_some() {
+            shard.out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+            shard.expected.push_back(None);
+        }
+        shard.out.extend_from_slice(self.in_flight.bytes().get(span.bytes.clone()).unwrap_or_default());
+        shard.expected.push_back(Some(place));
+    }
+
+    /// Drives the batch in flight; ready when all its replies have been read.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+        loop {
+            match self.stage {
+                Stage::Idle => return Poll::Ready(Ok(Vec::new())),
+                Stage::Data => {
+                    ready!(self.poll_data(cx))?;
+                    if !self.sort_out()? {
+                        self.stage = Stage::Checkpoint;
+                        self.last_sent = 0;
+                        self.transcript = Some(Transcript::new(self.last_indexes.len()));
+                    }
+                }
+                Stage::Checkpoint => return self.poll_checkpoint(cx),
+            }
+        }
+    }
+
+    /// Until every reply of this round has been read.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let (mut waiting, mut heard) = (false, false);
+        for shard in &mut self.shards {
+            match shard.poll(cx, &mut self.troubles, &mut self.map) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => waiting = true,
+            }
+            heard |= std::mem::take(&mut shard.heard);
+        }
+        if heard {
+            self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
+        }
+        if !waiting {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let silent = self.shards.iter().find(|shard| !shard.expected.is_empty());
+        Poll::Ready(Err(silent.map_or_else(|| Error::Setting(String::new()), |shard| shard.connection.silent())))
+    }
+
+    /// Looks at what was refused. True when something was sent again.
+    fn sort_out(&mut self) -> Result<bool, Error> {
+        if self.troubles.is_empty() {
+            return Ok(false);
+        }
+        let mut troubles = std::mem::take(&mut self.troubles);
+        troubles.sort_by_key(|(place, _)| *place);
+        // By key: the first command that was sent elsewhere, and where the last one was sent.
+        let mut elsewhere: HashMap<&[u8], (usize, Option<RedisHost>)> = HashMap::new();
+        let bytes = self.in_flight.bytes();
+        let mut refused: Option<String> = None;
+        for (place, trouble) in troubles {
+            let Some(span) = self.spans.get(place) else { continue };
+            let ask = match trouble {
+                Trouble::Failed(reply) => {
+                    self.failed.push((span.index, reply));
+                    continue;
+                }
+                Trouble::Refused(reply) => {
+                    // What is for good comes before what passes.
+                    if refused.as_ref().is_none_or(|first| is_passing(first)) {
+                        refused = Some(reply);
+                    }
+                    continue;
+                }
+                Trouble::Moved => None,
+                Trouble::Ask(host) => Some(host),
+            };
+            let key = bytes.get(span.key.clone()).unwrap_or_default();
+            elsewhere.entry(key).and_modify(|(_, last)| last.clone_from(&ask)).or_insert((place, ask));
+        }
+        if let Some(reply) = refused {
+            return Err(Error::Refused { doing: "writing a batch".to_owned(), reply });
+        }
+        if elsewhere.is_empty() {
+            return Ok(false);
+        }
+        self.rounds += 1;
+        if self.rounds > ROUNDS {
+            let reply = "TRYAGAIN hash slots are moving".to_owned();
+            return Err(Error::Refused { doing: "writing a batch".to_owned(), reply });
+        }
+        let markers = self.spans.len() - self.markers;
+        let mut again = Vec::new();
+        for (place, span) in self.spans.iter().enumerate() {
+            match elsewhere.get(bytes.get(span.key.clone()).unwrap_or_default()) {
+                Some((first, ask)) if place >= *first => again.push((place, ask.clone())),
+                // They stand behind all commands.
+                _ if place >= markers => again.push((place, None)),
+                _ => {}
+            }
+        }
+        drop(elsewhere);
+        let sent: Vec<usize> =
+            again.iter().filter_map(|(place, _)| Some(self.spans.get(*place)?.index)).collect();
+        self.failed.retain(|(index, _)| sent.binary_search(index).is_err());
+        self.find_routes();
+        for (place, ask) in again {
+            self.queue(place, ask.as_ref());
+        }
+        Ok(true)
+    }
+
+    fn poll_checkpoint(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+        let place = self.place_of_checkpoint()?;
+        let Some(shard) = self.shards.get_mut(place) else { return Poll::Pending };
+        let connection = &mut shard.connection;
+        while let Some(rest) = self.last.bytes().get(self.last_sent..).filter(|rest| !rest.is_empty()) {
+            match connection.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => self.last_sent += count,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(connection.io_error(e))),
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(Err(e)) = connection.poll_flush(cx) {
+            return Poll::Ready(Err(connection.io_error(e)));
+        }
+        loop {
+            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(self.carried_out())) };
+            let read = transcript.read(connection.input.unread());
+            let Ok((count, verdict)) = read else { return Poll::Ready(Err(connection.nonsense())) };
+            connection.input.consume(count);
+            if let Some(verdict) = verdict {
+                return Poll::Ready(self.judge(verdict));
+            }
+            match connection.poll_fill(cx, connection.input.len() + 1) {
+                Poll::Ready(Ok(_)) => self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(connection.io_error(e))),
+                Poll::Pending => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(connection.silent()));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) -> Result<Vec<FailedCommand>, Error> {
+        let doing = || "writing the checkpoint".to_owned();
+        match verdict {
+            Verdict::Executed { failed, epoch } => {
+                let indexes = &self.last_indexes;
+                let failed =
+                    failed.into_iter().filter_map(|(place, reply)| Some((*indexes.get(place)?, reply)));
+                self.failed.extend(failed);
+                let failed = self.carried_out();
+                self.fence.check(epoch.as_deref())?;
+                Ok(failed)
+            }
+            Verdict::Refused(reply) => Err(Error::Refused { doing: doing(), reply }),
+            Verdict::Fenced { epoch } => {
+                if epoch.is_some() {
+                    self.fence.check(epoch.as_deref())?;
+                }
+                // The epoch's hash slot was moved, which looks like a write: it is armed anew.
+                self.wanted.clear();
+                Err(Error::Refused { doing: doing(), reply: "TRYAGAIN its hash slot has moved".to_owned() })
+            }
+        }
+    }
+
+    /// The batch in flight is written, whatever else its checkpoint replied.
+    pub(crate) fn carried_out(&mut self) -> Vec<FailedCommand> {
+        let commands: HashMap<usize, Vec<&[u8]>> = if self.failed.is_empty() {
+            HashMap::new()
+        } else {
+            self.in_flight.walk().enumerate().collect()
+        };
+        let mut failed: Vec<FailedCommand> = self
+            .failed
+            .drain(..)
+            .map(|(index, reply)| {
+                let argument = |place: usize| {
+                    let command = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
+                    command.get(place).copied().unwrap_or_default().to_vec()
+                };
+                FailedCommand { index, name: argument(0), key: argument(1), reply }
+            })
+            .collect();
+        failed.sort_by_key(|failed| failed.index);
+        drop(commands);
+        self.stage = Stage::Idle;
+        self.transcript = None;
+        self.in_flight.clear();
+        self.in_flight.shrink_to(RETAINED);
+        failed
+    }
+
+    /// Goes on after an error: with new connections, unless all replies were read on the old ones.
+    pub(crate) async fn reconnect(&mut self) -> Result<(), Error> {
+        if self.spread == Spread::Cluster {
+            let client = Client::open(&self.target).await?;
+            self.map = client.map().clone();
+        }
+        self.connect().await
+    }
+
+    /// Sends the batch in flight once more. What of it was carried out is done again.
+    pub(crate) fn send_again(&mut self) {
+        if self.stage != Stage::Idle {
+            self.start();
+        }
+    }
+}
+
+impl Shard {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        troubles: &mut Vec<(usize, Trouble)>,
+        map: &mut SlotMap,
+    ) -> Poll<Result<(), Error>> {
+        if self.expected.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.connection.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => self.sent += count,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
+            return Poll::Ready(Err(self.connection.io_error(e)));
+        }
+        loop {
+            let unread = self.connection.input.unread();
+            let (mut read, mut wanted) = (0, 1);
+            while let Some(expected) = self.expected.front() {
+                let rest = unread.get(read..).unwrap_or_default();
+                match answer(rest) {
+                    Ok((error, length)) => {
+                        if let (Some(error), Some(place)) = (error, expected) {
+                            troubles.push((*place, trouble(error, &self.host, map)));
+                        }
+                        self.expected.pop_front();
+                        read += length;
+                    }
+                    Err(Unread::Incomplete(more)) => {
+                        wanted = more;
+                        break;
+                    }
+                    Err(Unread::Nonsense) => return Poll::Ready(Err(self.connection.nonsense())),
+                }
+            }
+            self.connection.input.consume(read);
+            if self.expected.is_empty() {
+                self.out.clear();
+                self.out.shrink_to(RETAINED);
+                self.sent = 0;
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.connection.poll_fill(cx, wanted)) {
+                Ok(_) => self.heard = true,
+                Err(e) => return Poll::Ready(Err(self.connection.io_error(e))),
+            }
+        }
+    }
+}
+
+/// An error reply or none, and how long the reply is.
+#[inline]
+fn answer(bytes: &[u8]) -> Result<(Option<&[u8]>, usize), Unread> {
+    match element(bytes)? {
+        (Element::Error(text), length) => Ok((Some(text), length)),
+        (Element::Array(_), _) => reply(bytes).map(|(_, length)| (None, length)),
+        (_, length) => Ok((None, length)),
+    }
+}
+
+#[cold]
+fn trouble(error: &[u8], host: &RedisHost, map: &mut SlotMap) -> Trouble {
+    let error = String::from_utf8_lossy(error).into_owned();
+    match Redirect::parse(&error, host) {
+        Some(Redirect::Moved(slot, to)) => {
+            map.moved(slot, &to);
+            Trouble::Moved
+        }
+        Some(Redirect::Ask(to)) => Trouble::Ask(to),
+        None if is_passing(&error) || ["NOPERM", "NOAUTH"].iter().any(|word| error.starts_with(word)) => {
+            Trouble::Refused(error)
+        }
+        None => Trouble::Failed(error),
+    }
+}
+
+pub(crate) fn marker_key(prefix: &str, tag: &str) -> String {
+    format!("{prefix}{{{tag}}}")
+}
+
+/// Gives the connection the name by which a successor finds it.
+async fn name(connection: &mut Connection, name: &str) -> Result<(), Error> {
+    match connection.call(&[b"CLIENT", b"SETNAME", name.as_bytes()]).await {
+        Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// Closes all other connections of this name.
+async fn close_others(connection: &mut Connection, name: &str) -> Result<(), Error> {
+    let own = match connection.call(&[b"CLIENT", b"ID"]).await {
+        Ok(Reply::Integer(id)) => id.to_string(),
+        Ok(_) => return Ok(()),
+        Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => {
+            tracing::warn!(
+                "Redis does not name its connections ({reply}): those of an instance that sleeps can't be closed when \
+                 another takes over"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let list = connection.call(&[b"CLIENT", b"LIST", b"TYPE", b"normal"]).await?.text().unwrap_or_default();
+    for line in list.lines() {
+        let field = |wanted: &str| {
+            line.split(' ').find_map(|field| field.split_once('=').filter(|(name, _)| *name == wanted))
+        };
+        let (Some((_, id)), Some((_, named))) = (field("id"), field("name")) else { continue };
+        if named == name && id != own {
+            match connection.call(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await {
+                // Gone by itself.
+                Err(Error::Refused { reply, .. }) if reply.starts_with("ERR No such client") => {}
+                result => {
+                    result?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A cluster that stays as it is.
+
+use std::time::Duration;
+
+use super::{Entries, TABLES, settle, world};
+use crate::faults::Workload;
+use crate::harness::{Cluster, Config, World};
+
+#[test]
+fn snapshot_and_stream() {
+    let cluster = Cluster::start(3, 0);
+    let world = world(&cluster, false);
+    let workload = Workload::start(&world);
+    let entries = Entries::start(&world);
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    workload.goes_on(&world, 500);
+    settle(&world, &cluster, (workload, entries), &connector);
+    // Every shard has its part.
+    let sizes = cluster.sizes();
+    assert!(sizes.iter().all(|size| *size > 200), "{sizes:?}");
+    assert!(!connector.log_contains("WARN"), "{}", connector.story());
+}
+
+/// Rows move between hash slots, also with values that the UPDATE does not send.
+#[test]
+fn keys_move_across_slots() {
+    let cluster = Cluster::start(3, 0);
+    let world = World::new();
+    world.sql(
+        "CREATE TABLE doc (id int PRIMARY KEY, word text, body text);
+         ALTER TABLE doc ALTER body SET STORAGE EXTERNAL;
+         INSERT INTO doc SELECT g, 'w' || g % 7, repeat(md5(g::text), 100) FROM generate_series(1, 200) g",
+    );
+    world.configure(&Config {
+        target_url: Some(cluster.url()),
+        tables: "
+            public.doc:
+              - { type: hash }
+              - { type: string, key: 'copy:{id}' }
+              - { type: sorted_set, key: 'of:{id}', member: '{id}', score: '{id}' }",
+        ..Config::default()
+    });
+    world.run_until_caught_up();
+    world.sql("UPDATE doc SET id = id + 1000 WHERE id % 3 = 0");
+    world.sql("UPDATE doc SET id = id + 1000, word = 'moved' WHERE id % 3 = 1; DELETE FROM doc WHERE id % 10 = 7");
+    world.run_until_caught_up();
+    verified(&world);
+    assert_eq!(cluster.get::<usize>(&["HSTRLEN", "doc:1003", "body"]), 3200);
+    world.sql("TRUNCATE doc");
+    world.run_until_caught_up();
+    let left: i64 = cluster.sizes().iter().sum();
+    // The checkpoint, the epoch, a marker for each of three shards.
+    assert_eq!(left, 5);
+}
+
+#[track_caller]
+fn verified(world: &World) {
+    let file = world.config_file();
+    let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);
+    assert_eq!(code, Some(0), "{}{}", verify.stdout(), verify.log());
+}
+
+#[test]
+fn differences_are_found_and_mended() {
+    let cluster = Cluster::start(3, 0);
+    let world = world(&cluster, false);
+    world.run_until_caught_up();
+    for key in ["account:1", "account:2", "account:3", "account:4"] {
+        cluster.get::<i64>(&["DEL", key]);
+        cluster.get::<i64>(&["HSET", &format!("{key}000"), "id", "1"]);
+    }
+    cluster.get::<i64>(&["SADD", "words:first", "nobody"]);
+    let file = world.config_file();
+    let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);
+    assert_eq!(code, Some(1), "{}{}", verify.stdout(), verify.log());
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    let (code, verify) = world.finish(&["verify", "--repair", "-c", &file.to_string_lossy()]);
+    assert_eq!(code, Some(0), "{}{}", verify.stdout(), verify.log());
+    verified(&world);
+}
+
+/// What can't be written becomes a letter, and is replayed.
+#[test]
+fn dead_letters() {
+    let cluster = Cluster::start(3, 0);
+    let world = world(&cluster, false);
+    for key in ["tiny:1", "tiny:2", "tiny:3", "tiny:4", "tiny:5"] {
+        cluster.get::<String>(&["SET", key, "in the way"]);
+    }
+    world.run_until_caught_up();
+    let dlq = format!("redis-connect-postgres:{}:dlq", world.name);
+    assert_eq!(cluster.get::<i64>(&["XLEN", &dlq]), 5);
+    for key in ["tiny:1", "tiny:2", "tiny:3", "tiny:4"] {
+        cluster.get::<i64>(&["DEL", key]);
+    }
+    let file = world.config_file();
+    let (code, replay) = world.finish(&["dlq", "-c", &file.to_string_lossy(), "replay"]);
+    assert_eq!(code, Some(1), "{}{}", replay.stdout(), replay.log());
+    assert!(replay.stdout().contains("4 letters replayed, 1 remain"), "{}", replay.stdout());
+    assert_eq!(cluster.get::<i64>(&["XLEN", &dlq]), 1);
+    cluster.get::<i64>(&["DEL", "tiny:5"]);
+    let (code, replay) = world.finish(&["dlq", "-c", &file.to_string_lossy(), "replay"]);
+    assert_eq!(code, Some(0), "{}{}", replay.stdout(), replay.log());
+    verified(&world);
+}
+
+#[test]
+fn tables_are_read_again_and_forgotten() {
+    let cluster = Cluster::start(3, 0);
+    let world = world(&cluster, false);
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    cluster.get::<i64>(&["DEL", "pair:1:x%3A1"]);
+    let file = world.config_file();
+    let (code, snapshot) = world.finish(&["snapshot", "-c", &file.to_string_lossy(), "pair"]);
+    assert_eq!(code, Some(0), "{}{}", snapshot.stdout(), snapshot.log());
+    verified(&world);
+    crate::faults::stops_cleanly(&connector);
+    let (code, reset) = world.finish(&["reset", "--yes", "-c", &file.to_string_lossy()]);
+    assert_eq!(code, Some(0), "{}{}", reset.stdout(), reset.log());
+    world.sql("DELETE FROM account WHERE id < 100");
+    world.run_until_caught_up();
+    verified(&world);
+}
+
+/// The wrong kind of URL is told, with the right one.
+#[test]
+fn urls_that_do_not_fit() {
+    let cluster = Cluster::start(3, 0);
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY)");
+    for (url, words) in [
+        (format!("redis://127.0.0.1:{}", cluster.port(1)), "write redis-cluster:// instead of redis://"),
+        (world.target_url().replace("redis://", "redis-cluster://"), "write redis:// instead of redis-cluster://"),
+    ] {
+        world.configure(&Config { target_url: Some(url), tables: TABLES, ..Config::default() });
+        let connector = world.run_with(&["--once"]);
+        let status = connector.wait(Duration::from_secs(10));
+        assert_eq!(status.code(), Some(1));
+        assert!(connector.log_contains(words), "{}", connector.story());
+    }
+}
