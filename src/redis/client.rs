@@ -378,15 +378,29 @@ async fn spread_of(connection: &mut Connection, target: &Target) -> Result<Sprea
         for reply in inner {
             let Reply::Error(text) = reply else { continue };
             if text.starts_with("MOVED") || text.starts_with("CLUSTERDOWN") {
-                return Err(Error::Setting(format!(
-                    "Redis at {} is a server of a cluster: write redis-cluster:// instead of redis:// in target.url",
-                    one_host(target)?
-                )));
+                return Err(is_cluster(&one_host(target)?));
             }
             crosses |= text.starts_with("CROSSSLOT");
         }
     }
-    Ok(if crosses { Spread::Endpoint } else { Spread::Whole })
+    if !crosses {
+        return Ok(Spread::Whole);
+    }
+    // It may be a server of a cluster that has both keys by chance. A proxy does not tell of shards.
+    let host = one_host(target)?;
+    match connection.call(&[b"CLUSTER", b"SLOTS"]).await {
+        Ok(slots) if SlotMap::parse(&slots, &host).is_some_and(|map| map.masters().len() > 1) => {
+            Err(is_cluster(&host))
+        }
+        Ok(_) | Err(Error::Refused { .. }) => Ok(Spread::Endpoint),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_cluster(host: &RedisHost) -> Error {
+    Error::Setting(format!(
+        "Redis at {host} is a server of a cluster: write redis-cluster:// instead of redis:// in target.url"
+    ))
 }
 
 #[cfg(test)]

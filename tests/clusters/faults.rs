@@ -85,6 +85,8 @@ fn a_shard_forgets() {
         let mut server = cluster.server(shard);
         server.kill9();
         server.start_again().unwrap();
+        drop(server);
+        cluster.settle();
     }
     entries.goes_on(&world, 100);
     settle(&world, &cluster, (workload, entries), &connector);

@@ -21,7 +21,7 @@ const TABLES: &str = "
     public.account:
       - { type: hash }
       - { type: string, key: 's:account:{id}' }
-      - { type: set, key: 'words:{word}' }
+      - { type: set, key: ids }
       - { type: sorted_set, key: by_n, score: '{n}' }
     public.*: { type: hash }
 ";

@@ -85,6 +85,13 @@ impl Cluster {
         })
     }
 
+    /// Waits until every node takes commands.
+    pub(crate) fn settle(&self) {
+        self.wait("every node takes commands", || {
+            (0..self.nodes.len()).all(|node| self.text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        });
+    }
+
     /// One more master, without slots.
     pub(crate) fn add(&mut self) -> usize {
         let settings = rd::Settings::default()
@@ -94,6 +101,9 @@ impl Cluster {
         self.nodes.push(RefCell::new(Redis::start(settings).unwrap_or_else(|e| panic!("{e}"))));
         let node = self.nodes.len() - 1;
         self.meet(node);
+        self.wait("the new one takes part", || {
+            self.text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
         self.wait("all know each other", || {
             (0..self.nodes.len())
                 .all(|node| self.text(node, &["CLUSTER", "NODES"]).lines().count() == self.nodes.len())
