@@ -20,10 +20,7 @@ impl Pages {
     }
 
     /// The next letters with their IDs; `None` at the end.
-    pub(crate) async fn next(
-        &mut self,
-        redis: &mut Client,
-    ) -> Result<Option<Vec<(String, Letter)>>, Error> {
+    pub(crate) async fn next(&mut self, redis: &mut Client) -> Result<Option<Vec<(String, Letter)>>, Error> {
         let Some(from) = self.from.take() else { return Ok(None) };
         let reply = redis.call(&[b"XRANGE", &self.stream, &from, b"+", b"COUNT", COUNT]).await?;
         let Reply::Array(entries) = reply else { return Ok(None) };

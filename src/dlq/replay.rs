@@ -29,9 +29,9 @@ use crate::plan::{Plan, Strictness};
 use crate::postgres::catalog::{Table, Types};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{self, Purpose};
-use crate::redis::{self, Spread};
 use crate::redis::limits::Limits;
 use crate::redis::resp::{Commands, Reply};
+use crate::redis::{self, Spread};
 use crate::sink::Workspace;
 
 /// A row that changes so often is left for the next time.

@@ -49,6 +49,8 @@ struct Taken {
     origin: Origin,
     /// The timelines before the server's, and where each ended.
     history: Vec<(u32, Lsn)>,
+    /// Where the stream begins.
+    from: Lsn,
 }
 
 impl<'a> Session<'a> {
@@ -81,13 +83,14 @@ impl<'a> Session<'a> {
         begun.epoch = Some(fence.epoch());
         let lanes = Lanes::open(&redis, &config.target, keys.names(&config.name), fence).await?;
         let mut found = checkpoint::read(&mut redis, &keys).await?;
-        if let Some(checkpoint) = &mut found
-            && redis.spread() != Spread::Whole
-        {
+        if let Some(checkpoint) = &mut found {
             match shards::rewind(checkpoint, &mut redis, &keys).await {
                 // That is what this session is to mend.
                 Err(Error::Gap { .. }) if begun.gap.is_some() => {}
                 result => result?,
+            }
+            if checkpoint.before.lsn < taken.from && begun.gap.is_none() {
+                return Err(Error::Restart("Redis has forgotten data just now: beginning again".to_owned()));
             }
         }
         // Who read the slot last may have moved its position since it was looked at.
@@ -128,19 +131,15 @@ impl<'a> Session<'a> {
         }
         let age = Duration::from_millis(checkpoint::now().saturating_sub(checkpoint.updated));
         let retention = Retention::new(&config.source, slot.confirmed, checkpoint.before.lsn, age);
-        let Checkpoint { position, before, batch, .. } = checkpoint;
-        let start = Start { position, before, batch };
+        let Checkpoint { position, before, batch, beside, .. } = checkpoint;
+        let start = Start { position, before, batch, beside };
         let progress = Arc::clone(&pipeline.progress);
         progress.set_position(checkpoint.position.lsn);
         let mut writer =
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
         writer.forget_markers(&checkpoint.shards);
         let scattered = redis.spread() != Spread::Whole;
-        let written = if scattered {
-            shards::reach(&mut control).await?
-        } else {
-            position
-        };
+        let written = if scattered { shards::reach(&mut control).await? } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();
             extra.field("system_id", &origin.system_id);
@@ -189,7 +188,14 @@ async fn take_slot(
     let mut shutdown = pipeline.shutdown.clone();
     let mut waiting = false;
     loop {
-        let found = checkpoint::read(redis, &keys).await?;
+        let mut found = checkpoint::read(redis, &keys).await?;
+        if let Some(checkpoint) = &mut found {
+            match shards::rewind(checkpoint, redis, &keys).await {
+                // While another instance is at work, that is its to mend.
+                Err(Error::Gap { .. }) => {}
+                result => result?,
+            }
+        }
         let there = slot::find(control, &config.source.slot).await?;
         if let Some(slot) = &there
             && begun.gap.as_ref().is_some_and(|gap| gap.slot == SlotUse::Useless || slot.lost)
@@ -214,7 +220,8 @@ async fn take_slot(
         match start_stream(pipeline, (from.as_ref(), &slot), version).await {
             Ok((stream, origin, history)) => {
                 begun.walsender = Some(stream.backend_pid());
-                return Ok(Some(Taken { stream, slot, origin, history }));
+                let from = from.map_or(slot.confirmed, |checkpoint| checkpoint.before.lsn);
+                return Ok(Some(Taken { stream, slot, origin, history, from }));
             }
             Err(error) if in_use(&error) => {
                 if !waiting {

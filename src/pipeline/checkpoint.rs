@@ -15,7 +15,8 @@
 //! | `first_snapshot` | `done` when every table was read once |
 //! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
 //! | `id_base` | what is added to positions in entry IDs; 0 unless positions went back |
-//! | `shard:tag` | where Redis is sharded: the batch of the marker `…:shard:{tag}`, see [`crate::redis::shards`] |
+//! | `beside` | how many batches had something that does not come from the stream |
+//! | `shard:tag` | where Redis is sharded: there is a marker `…:shard:{tag}`, see [`crate::redis::shards`] |
 //! | `index:idx:table` | the definition of a search index, as a JSON list of arguments; empty when it was dropped |
 //! | `table:schema.table` | [`TableState`] |
 
@@ -28,7 +29,7 @@ use crate::lsn::Lsn;
 use crate::plan::key::KeyPattern;
 use crate::plan::shape::ColumnRecord;
 use crate::redis::resp::{Commands, Reply};
-use crate::redis::shards::{Names, marker_key};
+use crate::redis::shards::Names;
 use crate::redis::{Client, Error, Spread};
 
 /// How far Redis is in the stream.
@@ -202,6 +203,8 @@ pub(crate) struct Checkpoint {
     pub(crate) events: (u64, u64),
     /// Search indexes by name, and how they were made.
     pub(crate) indexes: BTreeMap<String, String>,
+    /// See [`Written`].
+    pub(crate) beside: u64,
     /// The fields that name markers of shards.
     pub(crate) shards: Vec<String>,
 }
@@ -258,7 +261,7 @@ impl Keys {
 
 const TABLE: &str = "table:";
 const INDEX: &str = "index:";
-const SHARD: &str = "shard:";
+pub(super) const SHARD: &str = "shard:";
 
 /// Reads the checkpoint; `None` when there is none.
 pub(crate) async fn read(redis: &mut Client, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
@@ -275,7 +278,7 @@ pub(crate) async fn read(redis: &mut Client, keys: &Keys) -> Result<Option<Check
     })
 }
 
-async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<String, String>, Error> {
+pub(super) async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<String, String>, Error> {
     let reply = redis.call(&[b"HGETALL", key.as_bytes()]).await?;
     let Reply::Array(elements) = reply else { return Ok(BTreeMap::new()) };
     let pairs = elements.chunks_exact(2).filter_map(|pair| match pair {
@@ -326,7 +329,7 @@ fn tables_of(fields: &BTreeMap<String, String>) -> Option<BTreeMap<String, Table
     tables.map(|(name, value)| Some((name.to_owned(), serde_json::from_str(value).ok()?))).collect()
 }
 
-fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
+pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
     let lsn = |name: &str| fields.get(name)?.parse::<Lsn>().ok();
     let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
@@ -347,6 +350,7 @@ fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,
         events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),
+        beside: number("beside").unwrap_or(0),
         shards: fields.keys().filter(|name| name.starts_with(SHARD)).cloned().collect(),
         indexes: fields
             .iter()
@@ -366,56 +370,15 @@ pub(crate) fn batch_of(reply: &Reply) -> u64 {
     reply.text().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Asks every shard for its marker. One that is older than the checkpoint says belongs to a shard that
-/// has forgotten data: `Some` tells from where on changes have to be done again, as far as that is known.
-pub(crate) async fn shards_behind(redis: &mut Client, keys: &Keys) -> Result<Option<Behind>, Error> {
-    if redis.spread() == Spread::Whole {
-        return Ok(None);
-    }
-    let fields = read_hash(redis, &keys.checkpoint).await?;
-    let mut behind: Option<Behind> = None;
-    for (tag, batch) in fields.iter().filter_map(|(name, batch)| Some((name.strip_prefix(SHARD)?, batch))) {
-        let key = marker_key(&keys.marker, tag);
-        let marker = redis.call(&[b"GET", key.as_bytes()]).await?.text();
-        let found = marker.as_deref().and_then(|marker| {
-            let (batch, before) = marker.split_once(' ')?;
-            Some((batch.parse::<u64>().ok()?, parse_position(before)?))
-        });
-        let expected = batch.parse().unwrap_or(0);
-        let this = match found {
-            Some((batch, _)) if batch >= expected => continue,
-            Some((_, before)) => Behind { marker: key, before: Some(before) },
-            None => Behind { marker: key, before: None },
-        };
-        let is_earlier = behind.as_ref().is_none_or(|known| match (known.before, this.before) {
-            (Some(known), Some(this)) => !this.reaches(&known),
-            (known, _) => known.is_some(),
-        });
-        if is_earlier {
-            behind = Some(this);
-        }
-    }
-    Ok(behind)
-}
-
-/// A shard that has forgotten data.
-#[derive(Debug, Clone)]
-pub(crate) struct Behind {
-    /// The key of its marker.
-    pub(crate) marker: String,
-    /// Changes from here on have to be done again. `None`: the marker is gone, so everything.
-    pub(crate) before: Option<Position>,
-}
-
 /// A position in one field: `0/16B3748`, or `0/16B3748 0/16B4000 17`.
-pub(crate) fn spell_position(position: Position) -> String {
+pub(super) fn spell_position(position: Position) -> String {
     match position.split {
         None => position.lsn.to_string(),
         Some(split) => format!("{} {} {}", position.lsn, split.commit_lsn, split.ordinal),
     }
 }
 
-fn parse_position(text: &str) -> Option<Position> {
+pub(super) fn parse_position(text: &str) -> Option<Position> {
     let parts: Vec<&str> = text.split(' ').collect();
     match parts.as_slice() {
         [lsn] => Some(Position { lsn: lsn.parse().ok()?, split: None }),
@@ -448,9 +411,9 @@ impl Extra {
         self.0.push((name.to_owned(), value.into()));
     }
 
-    /// The marker with this tag is of this batch.
-    pub(crate) fn shard(&mut self, tag: &str, batch: u64) {
-        self.0.push((format!("{SHARD}{tag}"), batch.to_string()));
+    /// There is a marker with this tag.
+    pub(crate) fn shard(&mut self, tag: &str) {
+        self.0.push((format!("{SHARD}{tag}"), String::new()));
     }
 
     pub(crate) fn index(&mut self, name: &str, definition: &str) {
@@ -467,22 +430,25 @@ impl Extra {
 }
 
 /// What a checkpoint says of its batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) position: Position,
     /// See [`Checkpoint::before`].
     pub(crate) before: Position,
     pub(crate) batch: u64,
+    /// How many batches had something that does not come from the stream.
+    pub(crate) beside: u64,
 }
 
 /// Appends the checkpoint to the batch that it covers.
 pub(crate) fn write(keys: &Keys, written: Written, epoch: u64, extra: &mut Extra, out: &mut Commands) {
-    let Written { position, before, batch } = written;
+    let Written { position, before, batch, beside } = written;
     let mut fields: Vec<(&str, String)> = vec![
         ("lsn", position.lsn.to_string()),
         ("ordinal", position.split.map_or(0, |split| split.ordinal).to_string()),
         ("before", spell_position(before)),
         ("batch", batch.to_string()),
+        ("beside", beside.to_string()),
         ("epoch", epoch.to_string()),
         ("updated", now().to_string()),
     ];
@@ -524,7 +490,7 @@ mod tests {
         extra.field("slot", "s");
         let mut commands = Commands::default();
         let before = Position { lsn: Lsn(0x1_0000_0000), split: None };
-        let written = Written { position, before, batch: 5 };
+        let written = Written { position, before, batch: 5, beside: 6 };
         write(&Keys::new("hr", Spread::Whole), written, 2, &mut extra, &mut commands);
         assert!(extra.is_empty());
         let arguments = commands.walk().next().unwrap();
@@ -533,7 +499,7 @@ mod tests {
         let fields = arguments[2..].chunks(2).map(|pair| (text(pair[0]), text(pair[1]))).collect();
         let read = parse(&fields).unwrap();
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
-        assert_eq!(read.before, before);
+        assert_eq!((read.before, read.beside), (before, 6));
         assert_eq!(read.tables["public.emp"], state);
     }
 

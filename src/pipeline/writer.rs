@@ -28,6 +28,7 @@ use super::checkpoint::{self, Extra, Keys, Position};
 use super::dead_letters::{Batch, DeadLetters};
 use super::ledger::{Extent, Ledger, Origin};
 use super::progress::Progress;
+use super::shards;
 use crate::config::{Config, Target};
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -35,7 +36,6 @@ use crate::redis::lane::RETAINED;
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
-use crate::redis::shards::Marker;
 use crate::redis::{Client, Connection, Spread};
 
 /// A position that Redis has confirmed.
@@ -117,6 +117,9 @@ pub(super) struct Writer {
     repeatable: bool,
     durable: Position,
     batch: u64,
+    /// Batches so far that have something beside the stream, and whether the open one does.
+    beside: u64,
+    is_beside: bool,
     written: Instant,
     progress: Arc<Progress>,
 }
@@ -128,6 +131,8 @@ pub(super) struct Start {
     /// Where the stream begins.
     pub(super) before: Position,
     pub(super) batch: u64,
+    /// See [`checkpoint::Written`].
+    pub(super) beside: u64,
 }
 
 impl Writer {
@@ -164,6 +169,8 @@ impl Writer {
             repeatable: start.before != start.position,
             durable: start.before,
             batch: start.batch,
+            beside: start.beside,
+            is_beside: false,
             written: Instant::now(),
             progress,
         })
@@ -255,6 +262,7 @@ impl Writer {
 
     /// Everything appended so far comes from elsewhere than the stream, and may be written.
     pub(super) fn mark_beside_the_stream(&mut self) {
+        self.is_beside = true;
         self.mark = Some(Mark { position: self.mark.and_then(|mark| mark.position), ..self.end() });
     }
 
@@ -332,7 +340,9 @@ impl Writer {
         if let Some(position) = mark.position {
             (self.position, self.flushed) = (position, position);
         }
-        let written = checkpoint::Written { position: self.position, before, batch: self.batch };
+        self.beside += u64::from(std::mem::take(&mut self.is_beside));
+        let written =
+            checkpoint::Written { position: self.position, before, batch: self.batch, beside: self.beside };
         self.repeatable = before != self.position;
         self.flight = Some(Flight {
             position: self.position,
@@ -346,11 +356,10 @@ impl Writer {
         self.open.append(self.letters.waiting());
         let tags = self.lanes.tags();
         for tag in &tags {
-            self.extra.shard(tag, self.batch);
+            self.extra.shard(tag);
         }
         checkpoint::write(&self.keys, written, self.lanes.fence().epoch(), &mut self.extra, &mut self.open);
-        let marker = Marker { batch: self.batch, before: &checkpoint::spell_position(before) };
-        self.lanes.send(&mut self.open, &tags, marker);
+        self.lanes.send(&mut self.open, &tags, &written.marker());
         std::mem::swap(&mut self.open, &mut self.spare);
         self.changes -= mark.changes;
         self.mark = None;
@@ -443,10 +452,10 @@ impl Writer {
                     _ => return Err(self.elsewhere(found)),
                 }
             }
-            Lanes::Shards(shards) => {
-                shards.reconnect().await?;
+            Lanes::Shards(lanes) => {
+                lanes.reconnect().await?;
                 let mut redis = Client::open(target).await?;
-                if checkpoint::shards_behind(&mut redis, keys).await?.is_some() {
+                if shards::behind(&mut redis, keys).await?.is_some() {
                     return Err(Error::Restart(
                         "a shard of Redis has forgotten data: beginning again from what is there".to_owned(),
                     ));
@@ -457,7 +466,7 @@ impl Writer {
                     Some(sent) if sent.letters => return Err(self.elsewhere(found)),
                     // Commands of a batch that was sent twice say the same, and no key is moved.
                     Some(sent) if found == sent.number || found + 1 == sent.number => {
-                        shards.send_again();
+                        lanes.send_again();
                         sent.repeated = true;
                     }
                     None if found == self.batch => {}

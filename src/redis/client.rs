@@ -125,7 +125,9 @@ impl Client {
     async fn layout_from(&mut self, host: &RedisHost) -> Result<SlotMap, Error> {
         let connection = self.connection(host).await?;
         let reply = match connection.call(&[b"CLUSTER", b"SLOTS"]).await {
-            Err(Error::Refused { reply, .. }) if reply.starts_with("ERR This instance has cluster support") => {
+            Err(Error::Refused { reply, .. })
+                if reply.starts_with("ERR This instance has cluster support") =>
+            {
                 return Err(Error::Setting(format!(
                     "Redis at {host} is no cluster: write redis:// instead of redis-cluster:// in target.url"
                 )));
@@ -358,8 +360,8 @@ fn key_of<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
     let name = arguments.first()?;
     match *name {
         b"XINFO" | b"OBJECT" | b"MEMORY" => arguments.get(2).copied(),
-        b"SCAN" | b"COMMAND" | b"CONFIG" | b"INFO" | b"PING" | b"MULTI" | b"EXEC" | b"UNWATCH" | b"MODULE"
-        | b"ACL" | b"CLIENT" | b"CLUSTER" | b"TIME" | b"WAIT" | b"ROLE" => None,
+        b"SCAN" | b"COMMAND" | b"CONFIG" | b"INFO" | b"PING" | b"MULTI" | b"EXEC" | b"UNWATCH"
+        | b"MODULE" | b"ACL" | b"CLIENT" | b"CLUSTER" | b"TIME" | b"WAIT" | b"ROLE" => None,
         name if name.starts_with(b"FT.") => None,
         _ => arguments.get(1).copied(),
     }
@@ -374,7 +376,8 @@ async fn spread_of(connection: &mut Connection, target: &Target) -> Result<Sprea
     commands.command(&[b"EXEC"]);
     let mut crosses = false;
     for reply in connection.call_all(&commands).await? {
-        let inner = if let Reply::Array(inner) = &reply { inner.as_slice() } else { std::slice::from_ref(&reply) };
+        let inner =
+            if let Reply::Array(inner) = &reply { inner.as_slice() } else { std::slice::from_ref(&reply) };
         for reply in inner {
             let Reply::Error(text) = reply else { continue };
             if text.starts_with("MOVED") || text.starts_with("CLUSTERDOWN") {

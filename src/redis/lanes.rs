@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::lane::{FailedCommand, Fence, Lane};
 use super::resp::Commands;
-use super::shards::{Marker, Names, Shards};
+use super::shards::{Names, Shards};
 use super::{Client, Connection, Error, Spread};
 use crate::config::Target;
 
@@ -16,7 +16,12 @@ pub(crate) enum Lanes {
 
 impl Lanes {
     /// The epoch was raised, and what Redis says of the checkpoint counts from now on.
-    pub(crate) async fn open(client: &Client, target: &Target, names: Names, fence: Fence) -> Result<Lanes, Error> {
+    pub(crate) async fn open(
+        client: &Client,
+        target: &Target,
+        names: Names,
+        fence: Fence,
+    ) -> Result<Lanes, Error> {
         if client.spread() == Spread::Whole {
             let lane = Lane::new(Connection::open(target).await?, fence).await?;
             return Ok(Lanes::One(Box::new(lane)));
@@ -39,8 +44,9 @@ impl Lanes {
         }
     }
 
-    /// Takes the batch and sends it; `batch` gets an empty buffer back.
-    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: Marker<'_>) {
+    /// Takes the batch and sends it; `batch` gets an empty buffer back. Each shard's marker, which has one
+    /// of the `tags`, says `marker`.
+    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: &str) {
         match self {
             Lanes::One(lane) => lane.send(batch),
             Lanes::Shards(shards) => shards.send(batch, tags, marker),

@@ -21,6 +21,7 @@ pub(crate) mod lanes;
 pub(crate) mod limits;
 pub(crate) mod resp;
 pub(crate) mod scan;
+mod shard;
 pub(crate) mod shards;
 pub(crate) mod slots;
 mod transcript;

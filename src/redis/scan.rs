@@ -109,7 +109,9 @@ impl Scan {
             if now.is_some() && now == *layout {
                 return Ok(());
             }
-            tracing::info!("keys were moving between the servers of the cluster: they are looked for once more");
+            tracing::info!(
+                "keys were moving between the servers of the cluster: they are looked for once more"
+            );
             sleep(MOVING).await;
             (*layout, *left) = (redis.layout().await?, redis.masters());
         }

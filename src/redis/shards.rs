@@ -19,13 +19,12 @@
 //!    connections of that name, on every server; whoever connects looks at the epoch after it. The same
 //!    closes what a broken connection of our own may still have on its way.
 //! 4. *A shard that forgets is noticed.* Each server has a marker in one of its slots, written behind the
-//!    commands of each batch. The checkpoint says which markers there are, and of which batch; one that is
-//!    older tells from where on that server's changes are to be done again.
+//!    commands of each batch, which says what the checkpoint of that batch will say. The checkpoint says
+//!    which markers there are. One that is older tells from where on changes are to be done again.
 //!
 //! A proxy with shards behind it is one server here that has all slots.
 
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -35,10 +34,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::connect::REPLY_TIMEOUT;
 use super::error::is_passing;
 use super::lane::{FailedCommand, Fence, RETAINED};
-use super::resp::{Commands, Element, Reply, Unread, element, reply};
-use super::slots::{Redirect, SLOTS, SlotMap, slot};
+use super::resp::Commands;
+use super::shard::{Shard, Trouble, close_others};
+use super::slots::{SLOTS, SlotMap, slot};
 use super::transcript::{Transcript, Verdict};
-use super::{Client, Connection, Error, Spread};
+use super::{Client, Error, Spread};
 use crate::config::{RedisHost, Target};
 
 /// How often commands are sent after slots that move before we pause.
@@ -64,28 +64,6 @@ struct Span {
     slot: u16,
     /// Its number in the batch.
     index: usize,
-}
-
-/// Why a command has to be sent again, or never will be.
-#[derive(Debug)]
-enum Trouble {
-    Moved,
-    Ask(RedisHost),
-    Failed(String),
-    /// Nothing can be written at present, or we may not.
-    Refused(String),
-}
-
-#[derive(Debug)]
-struct Shard {
-    host: RedisHost,
-    connection: Connection,
-    out: Vec<u8>,
-    sent: usize,
-    /// The spans whose replies are still to come; `None` for the reply to ASKING.
-    expected: VecDeque<Option<usize>>,
-    /// Something has been received since this was looked at.
-    heard: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,18 +102,15 @@ pub(crate) struct Shards {
     timer: Pin<Box<Sleep>>,
 }
 
-/// What a marker tells.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Marker<'a> {
-    pub(crate) batch: u64,
-    /// Where the changes of the batch begin.
-    pub(crate) before: &'a str,
-}
-
 impl Shards {
     /// The epoch has been raised: closes the connections of whoever wrote before. The checkpoint counts
     /// only after this.
-    pub(crate) async fn open(client: &Client, target: &Target, names: Names, fence: Fence) -> Result<Shards, Error> {
+    pub(crate) async fn open(
+        client: &Client,
+        target: &Target,
+        names: Names,
+        fence: Fence,
+    ) -> Result<Shards, Error> {
         let mut shards = Shards {
             target: target.clone(),
             names,
@@ -180,16 +155,7 @@ impl Shards {
             }
         }
         for host in hosts {
-            let mut connection = Connection::open_at(&self.target, &host).await?;
-            name(&mut connection, &self.names.connection).await?;
-            self.shards.push(Shard {
-                host,
-                connection,
-                out: Vec::new(),
-                sent: 0,
-                expected: VecDeque::new(),
-                heard: false,
-            });
+            self.shards.push(Shard::open(&self.target, host, &self.names.connection).await?);
         }
         self.find_routes();
         let place = self.place_of_checkpoint()?;
@@ -215,8 +181,7 @@ impl Shards {
         // Neighbours mostly have the same server.
         let mut route: Vec<Option<u16>> = Vec::with_capacity(SLOTS);
         for slot in 0..SLOTS {
-            let same = slot > 0
-                && self.map.host(slot as u16) == self.map.host((slot - 1) as u16);
+            let same = slot > 0 && self.map.host(slot as u16) == self.map.host((slot - 1) as u16);
             let found = if same { route.last().copied().flatten() } else { of(slot) };
             route.push(found);
         }
@@ -255,15 +220,14 @@ impl Shards {
     }
 
     /// Takes the batch and sends it; `batch` gets an empty buffer back.
-    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: Marker<'_>) {
+    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: &str) {
         debug_assert!(self.is_idle(), "one batch in flight");
         std::mem::swap(&mut self.in_flight, batch);
         batch.clear();
         let commands = self.in_flight.count();
-        let value = format!("{} {}", marker.batch, marker.before);
         for tag in tags {
             let key = marker_key(&self.names.marker, tag);
-            self.in_flight.command(&[b"SET", key.as_bytes(), value.as_bytes()]);
+            self.in_flight.command(&[b"SET", key.as_bytes(), marker.as_bytes()]);
         }
         self.divide(commands);
         self.start();
@@ -320,12 +284,8 @@ impl Shards {
             self.troubles.push((place, Trouble::Refused(reply)));
             return;
         };
-        if ask.is_some() {
-            shard.out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
-            shard.expected.push_back(None);
-        }
-        shard.out.extend_from_slice(self.in_flight.bytes().get(span.bytes.clone()).unwrap_or_default());
-        shard.expected.push_back(Some(place));
+        let command = self.in_flight.bytes().get(span.bytes.clone()).unwrap_or_default();
+        shard.queue(command, place, ask.is_some());
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
@@ -355,7 +315,7 @@ impl Shards {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => waiting = true,
             }
-            heard |= std::mem::take(&mut shard.heard);
+            heard |= shard.take_heard();
         }
         if heard {
             self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
@@ -364,8 +324,10 @@ impl Shards {
             return Poll::Ready(Ok(()));
         }
         ready!(self.timer.as_mut().poll(cx));
-        let silent = self.shards.iter().find(|shard| !shard.expected.is_empty());
-        Poll::Ready(Err(silent.map_or_else(|| Error::Setting(String::new()), |shard| shard.connection.silent())))
+        let silent = self.shards.iter().find(|shard| shard.is_busy());
+        Poll::Ready(Err(
+            silent.map_or_else(|| Error::Setting(String::new()), |shard| shard.connection.silent())
+        ))
     }
 
     /// Looks at what was refused. True when something was sent again.
@@ -490,11 +452,8 @@ impl Shards {
 
     /// The batch in flight is written, whatever else its checkpoint replied.
     pub(crate) fn carried_out(&mut self) -> Vec<FailedCommand> {
-        let commands: HashMap<usize, Vec<&[u8]>> = if self.failed.is_empty() {
-            HashMap::new()
-        } else {
-            self.in_flight.walk().enumerate().collect()
-        };
+        let commands: HashMap<usize, Vec<&[u8]>> =
+            if self.failed.is_empty() { HashMap::new() } else { self.in_flight.walk().enumerate().collect() };
         let mut failed: Vec<FailedCommand> = self
             .failed
             .drain(..)
@@ -532,128 +491,6 @@ impl Shards {
     }
 }
 
-impl Shard {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        troubles: &mut Vec<(usize, Trouble)>,
-        map: &mut SlotMap,
-    ) -> Poll<Result<(), Error>> {
-        if self.expected.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.connection.poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => self.sent += count,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
-                Poll::Pending => break,
-            }
-        }
-        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
-            return Poll::Ready(Err(self.connection.io_error(e)));
-        }
-        loop {
-            let unread = self.connection.input.unread();
-            let (mut read, mut wanted) = (0, 1);
-            while let Some(expected) = self.expected.front() {
-                let rest = unread.get(read..).unwrap_or_default();
-                match answer(rest) {
-                    Ok((error, length)) => {
-                        if let (Some(error), Some(place)) = (error, expected) {
-                            troubles.push((*place, trouble(error, &self.host, map)));
-                        }
-                        self.expected.pop_front();
-                        read += length;
-                    }
-                    Err(Unread::Incomplete(more)) => {
-                        wanted = more;
-                        break;
-                    }
-                    Err(Unread::Nonsense) => return Poll::Ready(Err(self.connection.nonsense())),
-                }
-            }
-            self.connection.input.consume(read);
-            if self.expected.is_empty() {
-                self.out.clear();
-                self.out.shrink_to(RETAINED);
-                self.sent = 0;
-                return Poll::Ready(Ok(()));
-            }
-            match ready!(self.connection.poll_fill(cx, wanted)) {
-                Ok(_) => self.heard = true,
-                Err(e) => return Poll::Ready(Err(self.connection.io_error(e))),
-            }
-        }
-    }
-}
-
-/// An error reply or none, and how long the reply is.
-#[inline]
-fn answer(bytes: &[u8]) -> Result<(Option<&[u8]>, usize), Unread> {
-    match element(bytes)? {
-        (Element::Error(text), length) => Ok((Some(text), length)),
-        (Element::Array(_), _) => reply(bytes).map(|(_, length)| (None, length)),
-        (_, length) => Ok((None, length)),
-    }
-}
-
-#[cold]
-fn trouble(error: &[u8], host: &RedisHost, map: &mut SlotMap) -> Trouble {
-    let error = String::from_utf8_lossy(error).into_owned();
-    match Redirect::parse(&error, host) {
-        Some(Redirect::Moved(slot, to)) => {
-            map.moved(slot, &to);
-            Trouble::Moved
-        }
-        Some(Redirect::Ask(to)) => Trouble::Ask(to),
-        None if is_passing(&error) || ["NOPERM", "NOAUTH"].iter().any(|word| error.starts_with(word)) => {
-            Trouble::Refused(error)
-        }
-        None => Trouble::Failed(error),
-    }
-}
-
 pub(crate) fn marker_key(prefix: &str, tag: &str) -> String {
     format!("{prefix}{{{tag}}}")
-}
-
-/// Gives the connection the name by which a successor finds it.
-async fn name(connection: &mut Connection, name: &str) -> Result<(), Error> {
-    match connection.call(&[b"CLIENT", b"SETNAME", name.as_bytes()]).await {
-        Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => Ok(()),
-        result => result.map(|_| ()),
-    }
-}
-
-/// Closes all other connections of this name.
-async fn close_others(connection: &mut Connection, name: &str) -> Result<(), Error> {
-    let own = match connection.call(&[b"CLIENT", b"ID"]).await {
-        Ok(Reply::Integer(id)) => id.to_string(),
-        Ok(_) => return Ok(()),
-        Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => {
-            tracing::warn!(
-                "Redis does not name its connections ({reply}): those of an instance that sleeps can't be closed when \
-                 another takes over"
-            );
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
-    let list = connection.call(&[b"CLIENT", b"LIST", b"TYPE", b"normal"]).await?.text().unwrap_or_default();
-    for line in list.lines() {
-        let field = |wanted: &str| {
-            line.split(' ').find_map(|field| field.split_once('=').filter(|(name, _)| *name == wanted))
-        };
-        let (Some((_, id)), Some((_, named))) = (field("id"), field("name")) else { continue };
-        if named == name && id != own {
-            match connection.call(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await {
-                // Gone by itself.
-                Err(Error::Refused { reply, .. }) if reply.starts_with("ERR No such client") => {}
-                result => {
-                    result?;
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -70,7 +70,8 @@ impl SlotMap {
                 return None;
             };
             let [name, Reply::Integer(port), ..] = master.as_slice() else { return None };
-            let host = RedisHost::Tcp { host: known_name(name.text(), asked)?, port: (*port).try_into().ok()? };
+            let host =
+                RedisHost::Tcp { host: known_name(name.text(), asked)?, port: (*port).try_into().ok()? };
             let index = map.index(&host)?;
             let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
             map.of.get_mut(first..=last)?.fill(Some(index));
@@ -191,7 +192,10 @@ mod tests {
         ]);
         let mut map = SlotMap::parse(&reply, &tcp("asked", 7)).unwrap();
         assert_eq!(map.masters(), [tcp("a", 1), tcp("asked", 2)]);
-        assert_eq!([0, 99, 100, 16_383].map(|slot| map.host(slot).unwrap().to_string()), ["a:1", "a:1", "asked:2", "a:1"]);
+        assert_eq!(
+            [0, 99, 100, 16_383].map(|slot| map.host(slot).unwrap().to_string()),
+            ["a:1", "a:1", "asked:2", "a:1"]
+        );
         assert_eq!(map.hole(), None);
         map.moved(99, &tcp("c", 3));
         assert_eq!(map.host(99), Some(&tcp("c", 3)));

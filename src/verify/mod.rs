@@ -137,7 +137,9 @@ async fn note_unread(
     captured: impl Iterator<Item = &Captured>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let Some(checkpoint) = checkpoint::read(redis, &Keys::new(&config.name, redis.spread())).await? else { return Ok(()) };
+    let Some(checkpoint) = checkpoint::read(redis, &Keys::new(&config.name, redis.spread())).await? else {
+        return Ok(());
+    };
     for name in captured.map(Captured::name) {
         if checkpoint.tables.get(&name).is_none_or(|state| !state.complete) {
             report.note(format!("{name} has not been read into Redis as a whole yet"));

@@ -102,16 +102,14 @@ fn a_shard_comes_back_empty() {
     let connector = world.run();
     world.eventually("it streams", || connector.log_contains("streaming"));
     workload.goes_on(&world, 50);
-    let slot: u16 = cluster.ask(
-        0,
-        &["CLUSTER", "KEYSLOT", &format!("redis-connect-postgres:{}:checkpoint", world.name)],
-    );
+    let slot: u16 =
+        cluster.ask(0, &["CLUSTER", "KEYSLOT", &format!("redis-connect-postgres:{}:checkpoint", world.name)]);
     let other = (cluster.owner(slot) + 1) % 3;
     let mut server = cluster.server(other);
     server.kill9();
     server.start_again().unwrap();
     drop(server);
-    world.eventually("it is noticed", || connector.log_contains("a shard of Redis is empty"));
+    world.eventually("it is noticed", || connector.log_contains("a shard of Redis has forgotten rows"));
     workload.stop();
     let file = world.config_file();
     let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);

@@ -1,6 +1,7 @@
 //! Redis Cluster: rows go to the shard that has their key, and nothing is lost or done twice, whatever
 //! the cluster does meanwhile.
 
+mod endpoint;
 mod faults;
 mod moving;
 mod writing;
@@ -86,10 +87,9 @@ fn settle(world: &World, cluster: &Cluster, writers: (Workload, Entries), connec
     writers.0.stop();
     let written = writers.1.stop();
     let file = world.config_file();
-    let arguments = ["verify", "-c", &file.to_string_lossy().into_owned()].map(str::to_owned);
-    let (code, verify) = world.finish(&arguments.each_ref().map(String::as_str));
+    let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);
     assert_eq!(code, Some(0), "{}\n{}\n{}", verify.stdout(), verify.log(), world.story());
-    let entries = entries(cluster);
+    let entries = entries_of(cluster.get(&["XRANGE", "log", "-", "+"]));
     let expected: Vec<u64> = (1..=written).collect();
     let missing: Vec<&u64> = expected.iter().filter(|id| !entries.contains(id)).collect();
     assert!(missing.is_empty(), "missing: {missing:?}\n{}", world.story());
@@ -98,8 +98,7 @@ fn settle(world: &World, cluster: &Cluster, writers: (Workload, Entries), connec
 }
 
 /// The IDs of the rows that the stream tells of.
-fn entries(cluster: &Cluster) -> Vec<u64> {
-    let entries: Vec<(String, Vec<String>)> = cluster.get(&["XRANGE", "log", "-", "+"]);
+fn entries_of(entries: Vec<(String, Vec<String>)>) -> Vec<u64> {
     let key = |fields: &[String]| {
         let pair = fields.chunks(2).find(|pair| pair[0] == "key").unwrap();
         pair[1].parse().unwrap()

@@ -37,9 +37,8 @@ fn a_new_master() {
     let connector = world.run();
     world.eventually("it streams", || connector.log_contains("streaming"));
     let new = cluster.add();
-    let keys: Vec<u16> = (1..=20)
-        .map(|id| cluster.ask(0, &["CLUSTER", "KEYSLOT", &format!("tiny:{id}")]))
-        .collect();
+    let keys: Vec<u16> =
+        (1..=20).map(|id| cluster.ask(0, &["CLUSTER", "KEYSLOT", &format!("tiny:{id}")])).collect();
     for slot in keys {
         cluster.move_slot(slot, new);
     }

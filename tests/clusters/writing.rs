@@ -133,9 +133,16 @@ fn urls_that_do_not_fit() {
     world.sql("CREATE TABLE t (id int PRIMARY KEY)");
     for (url, words) in [
         (format!("redis://127.0.0.1:{}", cluster.port(1)), "write redis-cluster:// instead of redis://"),
-        (world.target_url().replace("redis://", "redis-cluster://"), "write redis:// instead of redis-cluster://"),
+        (
+            world.target_url().replace("redis://", "redis-cluster://"),
+            "write redis:// instead of redis-cluster://",
+        ),
     ] {
-        world.configure(&Config { target_url: Some(url), tables: "public.*: { type: hash }", ..Config::default() });
+        world.configure(&Config {
+            target_url: Some(url),
+            tables: "public.*: { type: hash }",
+            ..Config::default()
+        });
         let connector = world.run_with(&["--once"]);
         let status = connector.wait(Duration::from_secs(10));
         assert_eq!(status.code(), Some(1));

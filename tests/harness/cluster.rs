@@ -80,15 +80,18 @@ impl Cluster {
             let nodes = self.text(node, &["CLUSTER", "NODES"]);
             self.text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
                 && nodes.lines().count() == self.nodes.len()
-                && nodes.lines().filter(|line| line.contains("slave")).count() == self.nodes.len() - self.masters
-                && (node < self.masters || self.text(node, &["INFO", "replication"]).contains("link_status:up"))
+                && nodes.lines().filter(|line| line.contains("slave")).count()
+                    == self.nodes.len() - self.masters
+                && (node < self.masters
+                    || self.text(node, &["INFO", "replication"]).contains("link_status:up"))
         })
     }
 
     /// Waits until every node takes commands.
     pub(crate) fn settle(&self) {
         self.wait("every node takes commands", || {
-            (0..self.nodes.len()).all(|node| self.text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+            (0..self.nodes.len())
+                .all(|node| self.text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok"))
         });
     }
 
@@ -121,7 +124,8 @@ impl Cluster {
     }
 
     pub(crate) fn url(&self) -> String {
-        let hosts: Vec<String> = (0..self.nodes.len()).map(|n| format!("127.0.0.1:{}", self.port(n))).collect();
+        let hosts: Vec<String> =
+            (0..self.nodes.len()).map(|n| format!("127.0.0.1:{}", self.port(n))).collect();
         format!("redis-cluster://{}", hosts.join(","))
     }
 
@@ -196,7 +200,9 @@ impl Cluster {
                 let has = own.split(' ').skip(8).any(|range| {
                     let (first, last) = range.split_once('-').unwrap_or((range, range));
                     let number = |text: &str| text.parse::<u16>().ok();
-                    number(first).zip(number(last)).is_some_and(|(first, last)| (first..=last).contains(&slot))
+                    number(first)
+                        .zip(number(last))
+                        .is_some_and(|(first, last)| (first..=last).contains(&slot))
                 });
                 if has {
                     return node;
@@ -223,8 +229,10 @@ impl Cluster {
                 break;
             }
             for key in keys {
-                let mut connection =
-                    redis::Client::open(format!("redis://127.0.0.1:{}", self.port(from))).unwrap().get_connection().unwrap();
+                let mut connection = redis::Client::open(format!("redis://127.0.0.1:{}", self.port(from)))
+                    .unwrap()
+                    .get_connection()
+                    .unwrap();
                 let _: Value = redis::cmd("MIGRATE")
                     .arg("127.0.0.1")
                     .arg(&port)

@@ -14,6 +14,7 @@
 mod cluster;
 mod compare;
 mod connector;
+mod endpoint;
 mod modules;
 mod proxy;
 mod world;
@@ -21,6 +22,7 @@ mod world;
 pub(crate) use cluster::Cluster;
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
+pub(crate) use endpoint::Endpoint;
 pub(crate) use proxy::{Proxy, Toward};
 pub(crate) use world::{Config, Settings, World};
 

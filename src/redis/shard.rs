@@ -1,0 +1,180 @@
+//! One server among many: what is sent to it, what it replied, and who else writes to it.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use super::error::is_passing;
+use super::lane::RETAINED;
+use super::resp::{Element, Reply, Unread, element, reply};
+use super::slots::{Redirect, SlotMap};
+use super::{Connection, Error};
+use crate::config::{RedisHost, Target};
+
+/// Why a command has to be sent again, or never will be.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Moved,
+    Ask(RedisHost),
+    Failed(String),
+    /// Nothing can be written at present, or we may not.
+    Refused(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) host: RedisHost,
+    pub(super) connection: Connection,
+    out: Vec<u8>,
+    sent: usize,
+    /// The spans whose replies are still to come; `None` for the reply to ASKING.
+    expected: VecDeque<Option<usize>>,
+    /// Something has been received since this was looked at.
+    heard: bool,
+}
+
+impl Shard {
+    /// Opens a connection that has the name by which a successor finds it.
+    pub(super) async fn open(target: &Target, host: RedisHost, name: &str) -> Result<Shard, Error> {
+        let mut connection = Connection::open_at(target, &host).await?;
+        match connection.call(&[b"CLIENT", b"SETNAME", name.as_bytes()]).await {
+            Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => {}
+            result => {
+                result?;
+            }
+        }
+        Ok(Shard { host, connection, out: Vec::new(), sent: 0, expected: VecDeque::new(), heard: false })
+    }
+
+    /// Adds a command; `place` comes back with what is wrong with it.
+    pub(super) fn queue(&mut self, command: &[u8], place: usize, asking: bool) {
+        if asking {
+            self.out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+            self.expected.push_back(None);
+        }
+        self.out.extend_from_slice(command);
+        self.expected.push_back(Some(place));
+    }
+
+    /// Replies are still to come.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
+    /// Something has been received since this was asked last.
+    pub(super) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Sends what is queued and reads the replies; ready when all were read.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        troubles: &mut Vec<(usize, Trouble)>,
+        map: &mut SlotMap,
+    ) -> Poll<Result<(), Error>> {
+        if self.expected.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.connection.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => self.sent += count,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
+            return Poll::Ready(Err(self.connection.io_error(e)));
+        }
+        loop {
+            let unread = self.connection.input.unread();
+            let (mut read, mut wanted) = (0, 1);
+            while let Some(expected) = self.expected.front() {
+                let rest = unread.get(read..).unwrap_or_default();
+                match answer(rest) {
+                    Ok((error, length)) => {
+                        if let (Some(error), Some(place)) = (error, expected) {
+                            troubles.push((*place, trouble(error, &self.host, map)));
+                        }
+                        self.expected.pop_front();
+                        read += length;
+                    }
+                    Err(Unread::Incomplete(more)) => {
+                        wanted = more;
+                        break;
+                    }
+                    Err(Unread::Nonsense) => return Poll::Ready(Err(self.connection.nonsense())),
+                }
+            }
+            self.connection.input.consume(read);
+            if self.expected.is_empty() {
+                self.out.clear();
+                self.out.shrink_to(RETAINED);
+                self.sent = 0;
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.connection.poll_fill(cx, wanted)) {
+                Ok(_) => self.heard = true,
+                Err(e) => return Poll::Ready(Err(self.connection.io_error(e))),
+            }
+        }
+    }
+}
+
+/// An error reply or none, and how long the reply is.
+#[inline]
+fn answer(bytes: &[u8]) -> Result<(Option<&[u8]>, usize), Unread> {
+    match element(bytes)? {
+        (Element::Error(text), length) => Ok((Some(text), length)),
+        (Element::Array(_), _) => reply(bytes).map(|(_, length)| (None, length)),
+        (_, length) => Ok((None, length)),
+    }
+}
+
+#[cold]
+fn trouble(error: &[u8], host: &RedisHost, map: &mut SlotMap) -> Trouble {
+    let error = String::from_utf8_lossy(error).into_owned();
+    match Redirect::parse(&error, host) {
+        Some(Redirect::Moved(slot, to)) => {
+            map.moved(slot, &to);
+            Trouble::Moved
+        }
+        Some(Redirect::Ask(to)) => Trouble::Ask(to),
+        None if is_passing(&error) || ["NOPERM", "NOAUTH"].iter().any(|word| error.starts_with(word)) => {
+            Trouble::Refused(error)
+        }
+        None => Trouble::Failed(error),
+    }
+}
+
+/// Closes all other connections of this name.
+pub(super) async fn close_others(connection: &mut Connection, name: &str) -> Result<(), Error> {
+    let own = match connection.call(&[b"CLIENT", b"ID"]).await {
+        Ok(Reply::Integer(id)) => id.to_string(),
+        Ok(_) => return Ok(()),
+        Err(Error::Refused { reply, .. }) if reply.starts_with("ERR") => {
+            tracing::warn!(
+                "Redis does not name its connections ({reply}): those of an instance that sleeps can't be closed when \
+                 another takes over"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let list = connection.call(&[b"CLIENT", b"LIST", b"TYPE", b"normal"]).await?.text().unwrap_or_default();
+    for line in list.lines() {
+        let field = |wanted: &str| {
+            line.split(' ').find_map(|field| field.split_once('=').filter(|(name, _)| *name == wanted))
+        };
+        let (Some((_, id)), Some((_, named))) = (field("id"), field("name")) else { continue };
+        if named == name && id != own {
+            match connection.call(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await {
+                // Gone by itself.
+                Err(Error::Refused { reply, .. }) if reply.starts_with("ERR No such client") => {}
+                result => {
+                    result?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
