@@ -35,6 +35,7 @@ fn the_program_is_killed_again_and_again() {
     let entries = Entries::start(&world);
     let mut random = workload.random();
     let mut connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
     for _ in 0..12 {
         random.pause(20, 400);
         connector.kill9();

@@ -89,19 +89,21 @@ fn settle(world: &World, cluster: &Cluster, writers: (Workload, Entries), connec
     let file = world.config_file();
     let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);
     assert_eq!(code, Some(0), "{}\n{}\n{}", verify.stdout(), verify.log(), world.story());
-    let entries = entries_of(cluster.get(&["XRANGE", "log", "-", "+"]));
-    let expected: Vec<u64> = (1..=written).collect();
-    let missing: Vec<&u64> = expected.iter().filter(|id| !entries.contains(id)).collect();
-    assert!(missing.is_empty(), "missing: {missing:?}\n{}", world.story());
-    assert_eq!(entries, expected, "{}", world.story());
+    every_entry_once(world, cluster.get(&["XRANGE", "log", "-", "+"]), written);
     crate::faults::stops_cleanly(connector);
 }
 
-/// The IDs of the rows that the stream tells of.
-fn entries_of(entries: Vec<(String, Vec<String>)>) -> Vec<u64> {
+/// The stream tells of every row, once and in order.
+#[track_caller]
+fn every_entry_once(world: &World, entries: Vec<(String, Vec<String>)>, written: u64) {
     let key = |fields: &[String]| {
         let pair = fields.chunks(2).find(|pair| pair[0] == "key").unwrap();
-        pair[1].parse().unwrap()
+        pair[1].parse::<u64>().unwrap()
     };
-    entries.iter().map(|(_, fields)| key(fields)).collect()
+    let told: Vec<u64> = entries.iter().map(|(_, fields)| key(fields)).collect();
+    let missing: Vec<u64> = (1..=written).filter(|id| !told.contains(id)).collect();
+    assert!(missing.is_empty(), "missing: {missing:?}\n{}", world.story());
+    for (pair, entries) in told.windows(2).zip(entries.windows(2)) {
+        assert!(pair[0] < pair[1], "{entries:?}\n{}", world.story());
+    }
 }
