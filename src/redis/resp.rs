@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(walked, [vec![&b"HSET"[..], b"k", b"f", b""], vec![b"UNLINK", b"k"]]);
         assert_eq!(describe(&walked[1]), "UNLINK k");
         let spans: Vec<_> = commands.spans().collect();
-        assert_eq!(spans, [(0..41, 18..19), (41..65, 62..63)]);
+        assert_eq!(spans, [(0..34, 18..19), (34..57, 54..55)]);
     }
 
     #[test]
