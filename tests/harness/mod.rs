@@ -4,6 +4,7 @@
 //!  World ── PostgreSQL (a fresh database in a shared cluster, or World::own())
 //!    │ ├─── Redis      (its own)
 //!    │ └─── run() ──> Connector: the real program, its log and its end
+//!    ├── Authority    certificates for TLS: for servers, for clients, of strangers, expired
 //!    ├── Proxy        between any two of them: cut, half-close, refuse, stall, throttle, delay
 //!    └── assert_equal every row of a table against every key of it, in both directions
 //! ```
@@ -12,6 +13,7 @@
 #![allow(dead_code)]
 
 mod cluster;
+mod certificates;
 mod compare;
 mod connector;
 mod endpoint;
@@ -20,6 +22,7 @@ mod proxy;
 mod world;
 
 pub(crate) use cluster::Cluster;
+pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
 pub(crate) use endpoint::Endpoint;
