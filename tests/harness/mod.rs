@@ -14,8 +14,8 @@
 // What one test file leaves unused another will need.
 #![allow(dead_code)]
 
-mod cluster;
 mod certificates;
+mod cluster;
 mod compare;
 mod connector;
 mod endpoint;
@@ -25,8 +25,8 @@ mod proxy;
 mod sentinels;
 mod world;
 
-pub(crate) use cluster::Cluster;
 pub(crate) use certificates::{Authority, Certificate};
+pub(crate) use cluster::Cluster;
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
 pub(crate) use endpoint::Endpoint;
