@@ -85,6 +85,8 @@ pub(crate) enum Family {
     Usage,
     /// Tried again with backoff, for ever, and shown.
     Transient,
+    /// The same once it has worked in this process; before that, exit 1.
+    Denied,
     /// Set up again at once.
     Restart,
     /// Exit 1.
@@ -97,6 +99,7 @@ impl Error {
             Error::Usage(_) | Error::Config(_) | Error::Plan { .. } => Family::Usage,
             Error::Postgres(error) if error.is_transient() => Family::Transient,
             Error::Redis(error) if error.is_transient() => Family::Transient,
+            Error::Redis(error) if error.is_denied() => Family::Denied,
             Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
             Error::Postgres(_)
             | Error::Redis(_)

@@ -17,6 +17,7 @@ mod hashes;
 mod snapshots;
 mod structures;
 mod takeover;
+mod targets;
 mod torture;
 mod values;
 mod verify;

@@ -38,6 +38,7 @@ mod raw;
 mod redis_url;
 mod secret;
 mod structure;
+mod target;
 mod template;
 mod units;
 mod url;
@@ -58,9 +59,10 @@ pub use nearest::nearest;
 pub use output::{Columns, Output, TableRule};
 pub use pattern::{PatternError, TablePattern};
 pub use postgres_url::{PostgresHost, PostgresUrl, RootCert, SslMode};
-pub use redis_url::{RedisHost, RedisUrl, Topology};
+pub use redis_url::{Protocol, RedisHost, RedisUrl, Topology};
 pub use secret::Secret;
 pub use structure::{Format, Index, IndexType, OutputKind, Structure};
+pub use target::{Batch, SentinelAccess, Target, Tls, Verify};
 pub use template::{Part, Template, TemplateError};
 pub use url::UrlError;
 
@@ -121,32 +123,6 @@ pub struct Source {
     pub retain_bytes: u64,
     /// From `password` or `password_file`, else from the URL, else from `PGPASSWORD`.
     pub password: Secret,
-}
-
-/// The Redis side.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Where it is.
-    pub url: RedisUrl,
-    /// From `password` or `password_file`, else from the URL.
-    pub password: Secret,
-    /// How much is written at once.
-    pub batch: Batch,
-}
-
-/// The size of a batch. A PostgreSQL transaction up to this size appears in Redis as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
-    /// Rows; default 10,000, from 1 to 1,000,000.
-    pub rows: usize,
-    /// Bytes; default 4 MiB, from 1 KiB to 256 MiB.
-    pub bytes: usize,
-}
-
-impl Default for Batch {
-    fn default() -> Batch {
-        Batch { rows: 10_000, bytes: 4 << 20 }
-    }
 }
 
 /// How tables are read at first.
@@ -271,7 +247,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         Some(node) => name(node)?,
         None => fit(&url.dbname),
     };
-    let password = password(&from, "source", url.password.as_ref())?;
+    let password = target::password(&from, "source", url.password.as_ref())?;
     Ok(Config {
         source: Source {
             slot: match from.get("slot") {
@@ -293,7 +269,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
             password: or_environment(password, env),
             url,
         },
-        target: read_target(target)?,
+        target: target::read(target)?,
         tables: match fields.get("tables") {
             Some(node) => output::rules(node)?,
             None => Vec::new(),
@@ -318,24 +294,6 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
 const RETAIN: Duration = Duration::from_secs(60);
 const RETAIN_BYTES: u64 = 1 << 30;
 
-fn read_target(node: &Node) -> Result<Target, Fault> {
-    let fields = Fields::open(node, "target")?.only(&["url", "password", "password_file", "batch"])?;
-    let url = fields.need("url")?;
-    let url = RedisUrl::parse(url.filled("target.url")?)
-        .map_err(|error| url.fault(format!("target.url: {error}")))?;
-    let mut batch = Batch::default();
-    if let Some(node) = fields.get("batch") {
-        let fields = Fields::open(node, "target.batch")?.only(&["rows", "bytes"])?;
-        if let Some(node) = fields.get("rows") {
-            batch.rows = node.integer("target.batch.rows", 1..=1_000_000)? as usize;
-        }
-        if let Some(node) = fields.get("bytes") {
-            batch.bytes = node.size("target.batch.bytes", 1 << 10..=256 << 20)? as usize;
-        }
-    }
-    Ok(Target { password: password(&fields, "target", url.password.as_ref())?, url, batch })
-}
-
 fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
     let fields = Fields::open(node, "snapshot")?.only(&["workers", "range_rows"])?;
     let mut snapshot = Snapshot::default();
@@ -355,24 +313,6 @@ fn dead_letter_limit(node: &Node) -> Result<DeadLetterLimit, Fault> {
         limit.max = node.integer("dlq.max", 1..=1_000_000_000)?;
     }
     Ok(limit)
-}
-
-/// `password` or `password_file`, else the password of the URL. An empty password is none, so that
-/// `${PASSWORD:-}` can stand for one that is not always there.
-fn password(fields: &Fields<'_>, section: &str, url: Option<&SecretString>) -> Result<Secret, Fault> {
-    match (fields.get("password"), fields.get("password_file")) {
-        (Some(_), Some(file)) => {
-            Err(file.fault(format!("{section} has both password and password_file; leave one out")))
-        }
-        (_, Some(file)) => {
-            let path = file.filled(&format!("{section}.password_file"))?;
-            Ok(Secret::File(path.into()))
-        }
-        (Some(node), None) if !node.text(&format!("{section}.password"))?.is_empty() => {
-            Ok(Secret::Value(node.text(&format!("{section}.password"))?.into()))
-        }
-        _ => Ok(url.map_or(Secret::None, |password| Secret::Value(password.clone()))),
-    }
 }
 
 fn or_environment(password: Secret, env: Lookup<'_>) -> Secret {
@@ -460,7 +400,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
             password: or_environment(secret(&url.password), env),
             url,
         },
-        target: Target { password: secret(&target.password), url: target, batch: Batch::default() },
+        target: Target::plain(target.clone(), secret(&target.password)),
         tables: tables.collect::<Result<_, _>>()?,
         snapshot: Snapshot::default(),
         on_gap: OnGap::default(),

@@ -6,6 +6,8 @@
 //! | `redis-cluster://host1:6379,host2` | a cluster, asked at any of these hosts; `rediss-cluster://` |
 //! | `redis-sentinel://host1:26379,host2/service/0` | the master of `service`; `rediss-sentinel://` |
 //! | `redis+unix:///run/redis.sock?db=0` | a socket; `unix://` too; `user=` and `pass=` are options |
+//!
+//! All of them take the option `protocol=2` or `protocol=3`: the version of RESP that is spoken.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,6 +31,18 @@ pub struct RedisUrl {
     pub password: Option<SecretString>,
     /// The database number, default 0; always 0 for a cluster.
     pub database: u32,
+    /// The version of the protocol that is asked for.
+    pub protocol: Protocol,
+}
+
+/// A version of RESP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Every server speaks it without being asked.
+    #[default]
+    Resp2,
+    /// Asked for with HELLO, from Redis 6 on.
+    Resp3,
 }
 
 /// How the keys are spread over servers, and who knows where they are.
@@ -149,15 +163,17 @@ fn socket(rest: &str) -> Result<RedisUrl, UrlError> {
         username: parts.user,
         password: parts.password.map(SecretString::from),
         database: 0,
+        protocol: Protocol::default(),
     };
     for (name, value) in parts.options {
         match name.as_str() {
             "db" => url.database = database(&value)?,
             "user" => url.username = Some(value).filter(|v| !v.is_empty()),
+            "protocol" => url.protocol = protocol(&value)?,
             "pass" => url.password = Some(value).filter(|v| !v.is_empty()).map(Into::into),
             _ => {
                 return Err(UrlError::new(
-                    "an option behind the `?` is not known; known options: db, user, pass",
+                    "an option behind the `?` is not known; known options: db, user, pass, protocol",
                 ));
             }
         }
@@ -168,8 +184,12 @@ fn socket(rest: &str) -> Result<RedisUrl, UrlError> {
 /// What all but sockets share; gives the path behind its first `/`.
 fn networked(rest: &str, tls: bool, default: u16) -> Result<(RedisUrl, &str), UrlError> {
     let parts = split(rest)?;
-    if !parts.options.is_empty() {
-        return Err(UrlError::new("there are options behind a `?`, but it has none"));
+    let mut version = Protocol::default();
+    for (name, value) in parts.options {
+        if name != "protocol" {
+            return Err(UrlError::new("an option behind the `?` is not known; the only one is protocol"));
+        }
+        version = protocol(&value)?;
     }
     let hosts = parts.hosts.into_iter().map(|(host, port)| {
         check_host(&host)?;
@@ -183,8 +203,17 @@ fn networked(rest: &str, tls: bool, default: u16) -> Result<(RedisUrl, &str), Ur
         username: parts.user,
         password: parts.password.map(SecretString::from),
         database: 0,
+        protocol: version,
     };
     Ok((url, parts.path.strip_prefix('/').unwrap_or_default()))
+}
+
+fn protocol(text: &str) -> Result<Protocol, UrlError> {
+    match text {
+        "2" => Ok(Protocol::Resp2),
+        "3" => Ok(Protocol::Resp3),
+        _ => Err(UrlError::new("the protocol is 2 or 3")),
+    }
 }
 
 fn database(text: &str) -> Result<u32, UrlError> {
@@ -219,12 +248,16 @@ impl fmt::Display for RedisUrl {
             }
         }
         match &self.topology {
-            Topology::Standalone if unix => write!(f, "?db={}", self.database),
-            Topology::Standalone => write!(f, "/{}", self.database),
-            Topology::Cluster => Ok(()),
+            Topology::Standalone if unix => write!(f, "?db={}", self.database)?,
+            Topology::Standalone => write!(f, "/{}", self.database)?,
+            Topology::Cluster => {}
             Topology::Sentinel { service } => {
-                write!(f, "/{}/{}", Encoded(service, ""), self.database)
+                write!(f, "/{}/{}", Encoded(service, ""), self.database)?;
             }
+        }
+        match self.protocol {
+            Protocol::Resp2 => Ok(()),
+            Protocol::Resp3 => f.write_str(if unix { "&protocol=3" } else { "?protocol=3" }),
         }
     }
 }
@@ -253,6 +286,11 @@ mod tests {
             ("redis-sentinel://a:26379,b/my%20master/2", "redis-sentinel://a:26379,b:26379/my%20master/2"),
             ("rediss-sentinel://a/m", "rediss-sentinel://a:26379/m/0"),
             ("unix:///run/redis.sock", "redis+unix:///run/redis.sock?db=0"),
+            ("redis://h/1?protocol=3", "redis://h:6379/1?protocol=3"),
+            ("rediss://h?protocol=2", "rediss://h:6379/0"),
+            ("redis-cluster://a,b?protocol=3", "redis-cluster://a:6379,b:6379?protocol=3"),
+            ("redis-sentinel://a/m?protocol=3", "redis-sentinel://a:26379/m/0?protocol=3"),
+            ("unix:///s?protocol=3", "redis+unix:///s?db=0&protocol=3"),
             ("redis+unix:///r%20s?db=3&user=u&pass=p", "redis+unix://u@/r%20s?db=3"),
         ] {
             assert_eq!(parse(typed).to_string(), shown, "{typed}");
@@ -301,7 +339,8 @@ mod tests {
             ),
             ("redis://h/x", "the database is not a number"),
             ("redis://h/-1", "the database is not a number"),
-            ("redis://h?x=1", "there are options behind a `?`, but it has none"),
+            ("redis://h?x=1", "an option behind the `?` is not known; the only one is protocol"),
+            ("redis://h?protocol=hunter2", "the protocol is 2 or 3"),
             (
                 "redis://u:hun/ter2@h",
                 "there is a `@` behind the host; in user name and password write `/`, `?`, `#` and `@` as %2F, %3F, %23 and %40",
@@ -332,7 +371,10 @@ mod tests {
             ("unix://h/s", "a socket has no host; write redis+unix:///path/to/redis.sock"),
             ("unix://", "the path of the socket is missing; write redis+unix:///path/to/redis.sock"),
             ("unix:///s?hunter2", "an option behind the `?` is not written `name=value`"),
-            ("unix:///s?hunter2=1", "an option behind the `?` is not known; known options: db, user, pass"),
+            (
+                "unix:///s?hunter2=1",
+                "an option behind the `?` is not known; known options: db, user, pass, protocol",
+            ),
         ] {
             let found = RedisUrl::parse(typed).unwrap_err().to_string();
             assert!(!found.contains("hunter2"), "{found}");
@@ -362,6 +404,7 @@ mod tests {
                 prop_assert_eq!(again.topology, url.topology);
                 prop_assert_eq!(again.username, url.username);
                 prop_assert_eq!(again.database, url.database);
+                prop_assert_eq!(again.protocol, url.protocol);
             }
         }
 

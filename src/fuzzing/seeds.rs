@@ -136,7 +136,7 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn replies() -> Vec<Vec<u8>> {
-    let all: [&[u8]; 9] = [
+    let all: [&[u8]; 12] = [
         // Two commands, in pieces of five bytes.
         b"\x22+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n*2\r\n*1\r\n:1\r\n+x\r\n+OK\r\n$1\r\n7\r\n",
         b"\x02+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n-WRONGTYPE no\r\n+OK\r\n$1\r\n7\r\n",
@@ -147,6 +147,9 @@ fn replies() -> Vec<Vec<u8>> {
         b"\x01*2\r\n$1\r\n0\r\n*2\r\n$2\r\na\n\r\n$0\r\n\r\n",
         b"\x01*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:-9223372036854775808\r\n",
         b"\x01$536870912\r\n*2147483647\r\n",
+        b"\x02+OK\r\n+QUEUED\r\n>2\r\n+invalidate\r\n*1\r\n+k\r\n+QUEUED\r\n*2\r\n,1.5\r\n%1\r\n+a\r\n~1\r\n#t\r\n+OK\r\n$1\r\n7\r\n",
+        b"\x02+OK\r\n+QUEUED\r\n+QUEUED\r\n_\r\n+OK\r\n_\r\n",
+        b"\0|1\r\n+ttl\r\n:3\r\n=7\r\ntxt:abc\r\n!5\r\nERR x\r\n(12345678901234567890\r\n",
     ];
     all.map(<[u8]>::to_vec).to_vec()
 }

@@ -70,7 +70,12 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let error = |e| format!("{}: no certificate can be read: {e}", path.display());
-    CertificateDer::pem_file_iter(path).map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)
+    let found = CertificateDer::pem_file_iter(path).map_err(error)?.collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(error)?;
+    if found.is_empty() {
+        return Err(format!("{}: there is no certificate in PEM form in it", path.display()));
+    }
+    Ok(found)
 }
 
 fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
@@ -91,7 +96,7 @@ fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     if store.is_empty() {
         return Err(
             "no certificate authority is known: install the package ca-certificates, or name a PEM file \
-                    (sslrootcert for PostgreSQL)"
+                    (sslrootcert for PostgreSQL, target.tls.ca_file for Redis)"
                 .to_owned(),
         );
     }

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
         let Checkpoint { position, before, batch, beside, .. } = checkpoint;
         let start = Start { position, before, batch, beside };
         let progress = Arc::clone(&pipeline.progress);
-        progress.set_position(checkpoint.position.lsn);
+        progress.begin_at(checkpoint.position.lsn);
         let mut writer =
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
         writer.forget_markers(&checkpoint.shards);

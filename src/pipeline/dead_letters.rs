@@ -115,6 +115,14 @@ impl DeadLetters {
 
     /// Makes letters of what failed.
     pub(super) fn bury(&mut self, batch: Batch<'_>, failed: &[FailedCommand]) -> Result<(), Error> {
+        // Rights are looked at once more when EXEC begins. What was not allowed then is no fault of a row.
+        if let Some(denied) = failed.iter().find(|command| command.reply.starts_with("NOPERM")) {
+            return Err(Error::Restart(format!(
+                "Redis has not carried out all of the last batch ({}: {}): beginning again with that batch",
+                denied.description(),
+                denied.reply
+            )));
+        }
         let mut seen = HashSet::new();
         for command in failed {
             if command.index >= batch.commands {

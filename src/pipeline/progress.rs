@@ -39,6 +39,8 @@ pub(crate) struct Progress {
     pub(crate) changes: AtomicU64,
     /// Everything before it is in Redis.
     position: AtomicU64,
+    /// This process has written a batch.
+    written: AtomicBool,
     /// PostgreSQL's end of the log, as last heard.
     server_position: AtomicU64,
     /// Commit time of the last transaction that was received, in µs since 2000-01-01 UTC.
@@ -62,9 +64,21 @@ impl Progress {
         Lsn(self.position.load(Relaxed))
     }
 
-    pub(crate) fn set_position(&self, lsn: Lsn) {
+    /// Where a session begins.
+    pub(crate) fn begin_at(&self, lsn: Lsn) {
         self.position.store(lsn.0, Relaxed);
         self.heard_of(lsn);
+    }
+
+    /// A batch that ends here is confirmed.
+    pub(crate) fn set_position(&self, lsn: Lsn) {
+        self.begin_at(lsn);
+        self.written.store(true, Relaxed);
+    }
+
+    /// This process has written a batch: passwords, rights and certificates were good then.
+    pub(crate) fn has_written(&self) -> bool {
+        self.written.load(Relaxed)
     }
 
     /// PostgreSQL's log reaches at least so far.

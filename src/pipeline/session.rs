@@ -91,12 +91,9 @@ impl<'a> Session<'a> {
     /// Tries for ever to go on after an error on the way to Redis, while PostgreSQL hears from us.
     pub(super) async fn recover(&mut self, error: Error) -> Result<Recovery, Error> {
         if matches!(error, Error::DeadLetters { .. }) {
-            // Somebody may have removed some.
-            let mut redis = self.open_redis().await?;
-            let is_room = self.writer.letters().recount(&mut redis).await?;
-            return if is_room { Ok(Recovery::Resumed) } else { Err(error) };
+            return self.look_for_room(error).await;
         }
-        if !matches!(error, Error::Redis(_)) || error.family() != Family::Transient {
+        if !passes(&error, &self.progress) {
             return Err(error);
         }
         let phase = self.progress.phase();
@@ -108,9 +105,11 @@ impl<'a> Session<'a> {
             let pause = retry.pause();
             let attempt = async {
                 sleep(pause).await;
-                self.writer.reconnect().await
+                self.writer.reconnect().await?;
+                // A right may be missing that only the batch needs.
+                self.writer.confirmed().await
             };
-            tokio::pin!(attempt);
+            let mut attempt = Box::pin(attempt);
             let result = loop {
                 tokio::select! {
                     result = &mut attempt => break result,
@@ -118,16 +117,29 @@ impl<'a> Session<'a> {
                     _ = self.shutdown.wait_for(|stop| *stop) => return Ok(Recovery::Stopped),
                 }
             };
+            drop(attempt);
             match result {
                 Ok(()) => {
                     retry.over();
                     self.progress.set_phase(phase);
                     return Ok(Recovery::Resumed);
                 }
-                Err(error) if error.family() == Family::Transient => retry.failed(&error),
+                Err(error) if passes(&error, &self.progress) => retry.failed(&error),
+                Err(error @ Error::DeadLetters { .. }) => {
+                    retry.over();
+                    self.progress.set_phase(phase);
+                    return self.look_for_room(error).await;
+                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// There were more dead letters than there may be; somebody may have removed some.
+    async fn look_for_room(&mut self, error: Error) -> Result<Recovery, Error> {
+        let mut redis = self.open_redis().await?;
+        let is_room = self.writer.letters().recount(&mut redis).await?;
+        if is_room { Ok(Recovery::Resumed) } else { Err(error) }
     }
 
     /// Runs something that takes a while, and keeps the replication connection alive meanwhile.
@@ -197,6 +209,15 @@ impl<'a> Session<'a> {
             // Nothing is lost: the checkpoint says where to go on.
             Err(_) => Ok(()),
         }
+    }
+}
+
+/// An error on the way to Redis that ends without us.
+fn passes(error: &Error, progress: &Progress) -> bool {
+    match error.family() {
+        Family::Transient => matches!(error, Error::Redis(_)),
+        Family::Denied => progress.has_written(),
+        _ => false,
     }
 }
 

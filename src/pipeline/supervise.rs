@@ -2,7 +2,8 @@
 //!
 //! What passes by itself is retried with a growing, randomised pause, for ever, and shown. What does
 //! not is returned. The first contact is no exception to be waited for: a wrong host name should be
-//! told at once.
+//! told at once. A right, password or certificate that Redis does not accept is a mistake until a batch was
+//! written, and from then on something that its owner is just changing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use super::snapshot::Read;
 use super::stream::Goal;
 use crate::config::{Config, OnGap};
 use crate::error::{Error, Family};
+use crate::redis;
 
 /// When a run ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
         match error.family() {
             Family::Usage | Family::Definite => return Err(error),
             Family::Transient if !begun.connected => return Err(error),
+            Family::Denied if !pipeline.progress.has_written() => return Err(error),
             Family::Restart => {
                 tracing::warn!("{error}");
                 // Should it go on like this, it must not go on at full speed.
@@ -89,7 +92,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
                 retry = None;
                 continue;
             }
-            Family::Transient => {}
+            Family::Transient | Family::Denied => {}
         }
         pipeline.progress.set_phase(Phase::Retrying);
         // A session that worked for a while was a success; its end is a new trouble.
@@ -156,6 +159,8 @@ pub(super) struct Retry {
     what: &'static str,
     since: Instant,
     said: Instant,
+    /// It was said that somebody keeps us out, which takes a person to end.
+    denied: bool,
     attempts: u32,
 }
 
@@ -165,11 +170,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 impl Retry {
     pub(super) fn new(what: &'static str, error: &Error) -> Retry {
         tracing::warn!("{error}; trying again until it works");
-        Retry { what, since: Instant::now(), said: Instant::now(), attempts: 0 }
+        let denied = error.family() == Family::Denied;
+        Retry { what, since: Instant::now(), said: Instant::now(), denied, attempts: 0 }
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
-        if self.said.elapsed() >= Duration::from_secs(60) {
+        if matches!(error, Error::Redis(redis::Error::NoMaster { .. })) {
+            // A failover is a matter of seconds.
+            self.attempts = self.attempts.min(3);
+        }
+        let denied = error.family() == Family::Denied && !self.denied;
+        if denied || self.said.elapsed() >= Duration::from_secs(60) {
+            self.denied |= denied;
             self.said = Instant::now();
             tracing::warn!(
                 attempts = self.attempts,

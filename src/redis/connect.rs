@@ -1,4 +1,4 @@
-//! A connection to Redis: from a URL to an authenticated session, and commands whose replies matter.
+//! A connection to Redis, opened where the URL says, and commands whose replies matter.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,20 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWrite;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-use super::Error;
+use super::node::{CONNECT_TIMEOUT, Login};
 use super::resp::{Commands, Reply, Unread, reply};
-use crate::config::{RedisHost, RedisUrl, Target, Topology};
-use crate::net::{ReadBuffer, Socket, TlsSettings, Transport, Trust, client_config};
-
-/// How long one attempt at one host may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use super::{Error, sentinel, tls};
+use crate::config::{RedisHost, Target, Topology};
+use crate::net::{ReadBuffer, Transport};
 
 /// A reply that takes longer comes from a dead connection, or from a Redis that is no use now.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,39 +27,36 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Opens a connection to the server that is to be written to.
     pub(crate) async fn open(target: &Target) -> Result<Connection, Error> {
-        let password = match target.password.read().map_err(|e| Error::Setting(e.to_string()))? {
-            Some(password) => Some(password),
-            None => target.url.password.clone(),
-        };
-        if matches!(target.url.topology, Topology::Sentinel { .. }) {
-            return Err(Error::Setting(
-                "target.url: this version does not ask sentinels; name the master (redis://)".to_owned(),
-            ));
+        if let Topology::Sentinel { service } = &target.url.topology {
+            return Box::pin(sentinel::open(target, service)).await;
         }
         let mut last = Error::Setting("target.url names no host".to_owned());
         for host in &target.url.hosts {
-            match timeout(CONNECT_TIMEOUT, open_host(&target.url, host, password.as_ref())).await {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) if !error.is_transient() => return Err(error),
-                Ok(Err(error)) => last = error,
-                Err(_) => {
-                    last = Error::Silent { address: host.to_string(), seconds: CONNECT_TIMEOUT.as_secs() };
-                }
+            match Connection::open_at(target, host).await {
+                Err(error) if error.is_transient() => last = error,
+                answer => return answer,
             }
         }
         Err(last)
     }
 
-    /// A connection to one server of a cluster.
+    /// Opens a connection to this one of the servers that hold the data.
     pub(super) async fn open_at(target: &Target, host: &RedisHost) -> Result<Connection, Error> {
-        let mut target = target.clone();
-        target.url.hosts = vec![host.clone()];
-        Connection::open(&target).await
+        Login::of_data(target)?.open(host, CONNECT_TIMEOUT).await
+    }
+
+    pub(super) fn over(transport: Transport, address: String) -> Connection {
+        Connection { transport, input: ReadBuffer::new(), address }
     }
 
     pub(super) fn io_error(&self, source: io::Error) -> Error {
-        Error::Io { address: self.address.clone(), source }
+        let address = self.address.clone();
+        match tls::told(&source) {
+            Some(what) => Error::Tls { address, what },
+            None => Error::Io { address, source },
+        }
     }
 
     pub(super) fn silent(&self) -> Error {
@@ -113,9 +104,17 @@ impl Connection {
 
     /// Sends commands in one go and returns their replies, error replies among them.
     pub(crate) async fn call_all(&mut self, commands: &Commands) -> Result<Vec<Reply>, Error> {
-        match timeout(REPLY_TIMEOUT, self.exchange(commands)).await {
+        self.call_all_within(commands, REPLY_TIMEOUT).await
+    }
+
+    pub(super) async fn call_all_within(
+        &mut self,
+        commands: &Commands,
+        limit: Duration,
+    ) -> Result<Vec<Reply>, Error> {
+        match timeout(limit, self.exchange(commands)).await {
             Ok(result) => result,
-            Err(_) => Err(self.silent()),
+            Err(_) => Err(Error::Silent { address: self.address.clone(), seconds: limit.as_secs() }),
         }
     }
 
@@ -144,54 +143,4 @@ impl Connection {
         }
         Ok(replies)
     }
-}
-
-async fn open_host(
-    url: &RedisUrl,
-    host: &RedisHost,
-    password: Option<&SecretString>,
-) -> Result<Connection, Error> {
-    let io = |source| Error::Io { address: host.to_string(), source };
-    let transport = match host {
-        RedisHost::Unix(path) => Transport::Plain(Socket::unix(UnixStream::connect(path).await.map_err(io)?)),
-        RedisHost::Tcp { host: name, port } => {
-            let stream = TcpStream::connect((name.as_str(), *port)).await.map_err(io)?;
-            let socket = Socket::tcp(stream).map_err(io)?;
-            if url.tls { start_tls(host, name, socket).await? } else { Transport::Plain(socket) }
-        }
-    };
-    let mut connection = Connection { transport, input: ReadBuffer::new(), address: host.to_string() };
-    if let Some(password) = password {
-        let password = password.expose_secret().as_bytes();
-        match &url.username {
-            Some(user) => connection.call(&[b"AUTH", user.as_bytes(), password]).await?,
-            None => connection.call(&[b"AUTH", password]).await?,
-        };
-    }
-    if url.database != 0 {
-        connection.call(&[b"SELECT", url.database.to_string().as_bytes()]).await?;
-        return Ok(connection);
-    }
-    // A server that is no Redis, or wants a password, should be told now.
-    match connection.call(&[b"PING"]).await {
-        // It is one, and does not let us ask.
-        Err(Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => Ok(connection),
-        answer => answer.map(|_| connection),
-    }
-}
-
-async fn start_tls(host: &RedisHost, name: &str, socket: Socket) -> Result<Transport, Error> {
-    let settings = TlsSettings { trust: Trust::Full, roots: None, identity: None };
-    let config = client_config(&settings).map_err(Error::Setting)?;
-    let server = ServerName::try_from(name.to_owned())
-        .map_err(|_| Error::Setting(format!("`{name}` is not a name that a certificate can be for")))?;
-    let stream = TlsConnector::from(config).connect(server, socket).await.map_err(|source| {
-        match source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => {
-                Error::Setting(format!("Redis at {host}: TLS: {error}"))
-            }
-            _ => Error::Io { address: host.to_string(), source },
-        }
-    })?;
-    Ok(Transport::Tls(Box::new(stream)))
 }

@@ -19,11 +19,14 @@ pub(crate) mod fuzzing;
 pub(crate) mod lane;
 pub(crate) mod lanes;
 pub(crate) mod limits;
+mod node;
 pub(crate) mod resp;
 pub(crate) mod scan;
+mod sentinel;
 mod shard;
 pub(crate) mod shards;
 pub(crate) mod slots;
+mod tls;
 mod transcript;
 
 pub(crate) use client::{Client, Spread};

@@ -1,4 +1,8 @@
 //! RESP: writing commands, finding the end of replies.
+//!
+//! Replies of both versions are read, whichever was agreed upon. What version 3 adds means nothing more here: a map is
+//! an array of its keys and values by turns, as version 2 has it, a set is an array, a double its text. Messages that
+//! a server pushes between replies, and attributes, are passed over.
 
 use std::io::Write;
 use std::ops::Range;
@@ -254,9 +258,54 @@ pub(crate) enum Unread {
 /// Redis' own limit for a bulk string by default (`proto-max-bulk-len`).
 const LONGEST: usize = 512 << 20;
 
-/// The first element of `bytes` and its length.
+/// The first element of `bytes` and its length, with what is passed over before it.
 #[inline]
 pub(crate) fn element(bytes: &[u8]) -> Result<(Element<'_>, usize), Unread> {
+    match bytes.first() {
+        Some(b'>' | b'|') => behind_what_was_not_asked_for(bytes),
+        _ => whole_element(bytes),
+    }
+}
+
+/// What a push or an attribute may consist of: nobody has asked for any.
+const MOST_PUSHED: usize = 1024;
+
+#[cold]
+fn behind_what_was_not_asked_for(bytes: &[u8]) -> Result<(Element<'_>, usize), Unread> {
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let beyond = |e: Unread| match e {
+            Unread::Incomplete(wanted) => Unread::Incomplete(at + wanted),
+            Unread::Nonsense => Unread::Nonsense,
+        };
+        if !matches!(rest.first(), Some(b'>' | b'|')) {
+            return whole_element(rest).map(|(found, length)| (found, at + length)).map_err(beyond);
+        }
+        let (Element::Array(mut left), mut length) = whole_element(rest).map_err(beyond)? else {
+            return Err(Unread::Nonsense);
+        };
+        while left > 0 {
+            if left > MOST_PUSHED {
+                return Err(Unread::Nonsense);
+            }
+            let within = |e: Unread| match e {
+                Unread::Incomplete(wanted) => Unread::Incomplete(at + length + wanted),
+                Unread::Nonsense => Unread::Nonsense,
+            };
+            let (found, taken) = whole_element(rest.get(length..).unwrap_or_default()).map_err(within)?;
+            length += taken;
+            left -= 1;
+            if let Element::Array(more) = found {
+                left = left.saturating_add(more);
+            }
+        }
+        at += length;
+    }
+}
+
+#[inline]
+fn whole_element(bytes: &[u8]) -> Result<(Element<'_>, usize), Unread> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         // No header line is longer; an error reply quotes arguments at some length.
         return Err(if bytes.len() > 64 * 1024 {
@@ -276,22 +325,57 @@ pub(crate) fn element(bytes: &[u8]) -> Result<(Element<'_>, usize), Unread> {
         b':' => number().map(|n| (Element::Integer(n), total)).ok_or(Unread::Nonsense),
         b'$' => match number() {
             Some(-1) => Ok((Element::Nil, total)),
-            Some(length @ 0..) if length as usize <= LONGEST => {
-                let length = length as usize;
-                match bytes.get(total..total + length) {
-                    Some(text) if bytes.len() >= total + length + 2 => {
-                        Ok((Element::Text(text), total + length + 2))
-                    }
-                    _ => Err(Unread::Incomplete(total + length + 2)),
-                }
-            }
-            _ => Err(Unread::Nonsense),
+            length => bulk(bytes, total, length).map(|(text, length)| (Element::Text(text), length)),
         },
         b'*' => match number() {
             Some(-1) => Ok((Element::Nil, total)),
             Some(count @ 0..) => Ok((Element::Array(count as usize), total)),
             _ => Err(Unread::Nonsense),
         },
+        _ => element_of_version_3(*kind, line, (bytes, total)),
+    }
+}
+
+/// What stands behind a header that ends at `total`, and where it ends.
+#[inline]
+fn bulk(bytes: &[u8], total: usize, length: Option<i64>) -> Result<(&[u8], usize), Unread> {
+    match length {
+        Some(length @ 0..) if length as usize <= LONGEST => {
+            let length = length as usize;
+            match bytes.get(total..total + length) {
+                Some(text) if bytes.len() >= total + length + 2 => Ok((text, total + length + 2)),
+                _ => Err(Unread::Incomplete(total + length + 2)),
+            }
+        }
+        _ => Err(Unread::Nonsense),
+    }
+}
+
+/// An element that version 2 does not have, whose header is the line.
+#[cold]
+fn element_of_version_3<'a>(
+    kind: u8,
+    line: &'a [u8],
+    (bytes, total): (&'a [u8], usize),
+) -> Result<(Element<'a>, usize), Unread> {
+    let number = std::str::from_utf8(line).ok().and_then(|text| text.parse::<i64>().ok());
+    let count = number.and_then(|number| usize::try_from(number).ok());
+    let array =
+        |count: Option<usize>| count.map(|count| (Element::Array(count), total)).ok_or(Unread::Nonsense);
+    match (kind, line) {
+        (b'_', b"") => Ok((Element::Nil, total)),
+        (b'#', b"t") => Ok((Element::Integer(1), total)),
+        (b'#', b"f") => Ok((Element::Integer(0), total)),
+        // A double, and an integer of any size.
+        (b',' | b'(', text) if !text.is_empty() => Ok((Element::Text(text), total)),
+        (b'!', _) => bulk(bytes, total, number).map(|(text, length)| (Element::Error(text), length)),
+        (b'=', _) => {
+            let (text, length) = bulk(bytes, total, number)?;
+            // `txt:` or `mkd:` stands before the text.
+            text.get(4..).map(|text| (Element::Text(text), length)).ok_or(Unread::Nonsense)
+        }
+        (b'~' | b'>', _) => array(count),
+        (b'%' | b'|', _) => array(count.and_then(|count| count.checked_mul(2))),
         _ => Err(Unread::Nonsense),
     }
 }
@@ -388,6 +472,39 @@ mod tests {
         assert_eq!(reply(b"$5\r\nab"), Err(Unread::Incomplete(11)));
         assert_eq!(reply(b"HTTP/1.1 400 Bad Request\r\n"), Err(Unread::Nonsense));
         assert_eq!(reply(b"$99999999999\r\n"), Err(Unread::Nonsense));
+    }
+
+    #[test]
+    fn replies_of_version_3() {
+        let text = |text: &str| Reply::Text(text.as_bytes().to_vec());
+        for (bytes, expected) in [
+            (
+                "%2\r\n$1\r\na\r\n:1\r\n+b\r\n_\r\n",
+                Reply::Array(vec![text("a"), Reply::Integer(1), text("b"), Reply::Nil]),
+            ),
+            ("~2\r\n+a\r\n#t\r\n", Reply::Array(vec![text("a"), Reply::Integer(1)])),
+            (",1.5\r\n", text("1.5")),
+            (",-inf\r\n", text("-inf")),
+            ("(12345678901234567890\r\n", text("12345678901234567890")),
+            ("=7\r\ntxt:abc\r\n", text("abc")),
+            ("!5\r\nERR x\r\n", Reply::Error("ERR x".to_owned())),
+            ("#f\r\n", Reply::Integer(0)),
+            (">2\r\n+invalidate\r\n*1\r\n+k\r\n:7\r\n", Reply::Integer(7)),
+            (">0\r\n|1\r\n+ttl\r\n:3\r\n>1\r\n%1\r\n+a\r\n+b\r\n+OK\r\n", text("OK")),
+            ("*2\r\n|1\r\n+ttl\r\n:3\r\n+a\r\n+b\r\n", Reply::Array(vec![text("a"), text("b")])),
+        ] {
+            assert_eq!(reply(bytes.as_bytes()), Ok((expected, bytes.len())), "{bytes}");
+            for end in 0..bytes.len() {
+                let wanted = reply(&bytes.as_bytes()[..end]);
+                assert!(
+                    matches!(wanted, Err(Unread::Incomplete(wanted)) if wanted > end),
+                    "{bytes} {end} {wanted:?}"
+                );
+            }
+        }
+        for bytes in ["#x\r\n", "_x\r\n", ",\r\n", "=3\r\ntxt\r\n", "%-1\r\n", ">9999\r\n", "$?\r\n"] {
+            assert_eq!(reply(bytes.as_bytes()), Err(Unread::Nonsense), "{bytes}");
+        }
     }
 
     #[test]

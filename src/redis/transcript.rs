@@ -42,6 +42,8 @@ pub(super) struct Transcript {
     commands: usize,
     stage: Stage,
     refused: Option<String>,
+    /// MULTI was refused: the commands stand alone, and have replies of their own.
+    alone: bool,
     fenced: bool,
     failed: Vec<(usize, String)>,
 }
@@ -49,7 +51,14 @@ pub(super) struct Transcript {
 impl Transcript {
     /// For a transaction of `commands` commands.
     pub(super) fn new(commands: usize) -> Transcript {
-        Transcript { commands, stage: Stage::Multi, refused: None, fenced: false, failed: Vec::new() }
+        Transcript {
+            commands,
+            stage: Stage::Multi,
+            refused: None,
+            alone: false,
+            fenced: false,
+            failed: Vec::new(),
+        }
     }
 
     /// Reads as far as `bytes` go. Returns how many were read, and the verdict at the end.
@@ -86,7 +95,8 @@ impl Transcript {
         self.stage = match (self.stage, found) {
             (Stage::Multi, Element::Error(reply)) => {
                 self.refuse(reply);
-                self.queued(self.commands)
+                self.alone = true;
+                self.replies(self.commands, 0)
             }
             (Stage::Multi, Element::Text(_)) => self.queued(self.commands),
             (Stage::Queued(left), found) => {
@@ -145,7 +155,11 @@ impl Transcript {
     }
 
     fn replies(&self, left: usize, nested: usize) -> Stage {
-        if left == 0 { Stage::Watch } else { Stage::Replies { left, nested } }
+        match left {
+            0 if self.alone => Stage::Exec,
+            0 => Stage::Watch,
+            left => Stage::Replies { left, nested },
+        }
     }
 
     fn verdict(&mut self, epoch: Option<String>) -> Verdict {
@@ -183,16 +197,25 @@ mod tests {
             b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n*2\r\n*1\r\n:1\r\n+x\r\n+OK\r\n$1\r\n7\r\n";
         let half: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n-WRONGTYPE no\r\n+OK\r\n$1\r\n7\r\n";
         let full: &[u8] = b"+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n$1\r\n7\r\n";
+        let third: &[u8] = b">1\r\n+x\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n>1\r\n+x\r\n*2\r\n,1.5\r\n%1\r\n+a\r\n~1\r\n_\r\n>1\r\n+x\r\n+OK\r\n$1\r\n7\r\n";
+        let nil: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n_\r\n+OK\r\n$1\r\n8\r\n";
         let late: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n+OK\r\n$1\r\n8\r\n";
         for piece in 1..20 {
             let executed = |failed| Some(Verdict::Executed { failed, epoch: epoch.clone() });
             assert_eq!(read_in_pieces(2, good, piece), executed(vec![]));
+            assert_eq!(read_in_pieces(2, third, piece), executed(vec![]));
+            assert_eq!(read_in_pieces(2, nil, piece), Some(Verdict::Fenced { epoch: Some("8".to_owned()) }));
             assert_eq!(read_in_pieces(2, half, piece), executed(vec![(1, "WRONGTYPE no".to_owned())]));
             assert_eq!(read_in_pieces(2, full, piece), Some(Verdict::Refused("OOM no".to_owned())));
             assert_eq!(read_in_pieces(2, late, piece), Some(Verdict::Fenced { epoch: Some("8".to_owned()) }));
         }
         let none: &[u8] = b"-READONLY no\r\n-EXECABORT x\r\n+OK\r\n$1\r\n7\r\n";
         assert_eq!(read_in_pieces(0, none, 5), Some(Verdict::Refused("READONLY no".to_owned())));
+        let alone: &[u8] = b"-NOPERM multi\r\n:1\r\n*2\r\n*1\r\n:1\r\n+x\r\n-NOPERM x\r\n-ERR EXEC without MULTI\r\n+OK\r\n$1\r\n7\r\n";
+        for piece in 1..20 {
+            let refused = Some(Verdict::Refused("NOPERM multi".to_owned()));
+            assert_eq!(read_in_pieces(3, alone, piece), refused);
+        }
         assert!(Transcript::new(0).read(b"-READONLY no\r\n+QUEUED\r\n").is_err());
         assert!(Transcript::new(1).read(b"+OK\r\n+OK\r\n").is_err());
         assert!(Transcript::new(1).read(b"+OK\r\n+QUEUED\r\n*2\r\n").is_err());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::home::Directory;
 use super::process::{Process, port_taken};
-use super::{Result, find, port};
+use super::{Doing as _, Result, find, port};
 
 /// How a server is to be started.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Settings {
     /// The program and its first arguments, instead of the installed server: one that has modules. It
     /// takes the options of redis-server, and must become the server (`exec`), not start it.
     pub command: Vec<String>,
+    /// Lines of a configuration file, which the server may rewrite: a sentinel keeps there what it knows.
+    pub configuration: Option<String>,
     /// Keep every write across a kill -9: an append-only file, synced before each reply.
     pub durable: bool,
     /// Further arguments for the server, such as `["--maxmemory", "10mb"]`.
@@ -95,6 +97,7 @@ impl Redis {
         let mut command = Command::new(&self.program);
         command
             .args(self.settings.command.iter().skip(1))
+            .args(self.configuration()?)
             .arg("--bind")
             .arg("127.0.0.1")
             .arg("--port")
@@ -113,6 +116,16 @@ impl Redis {
         process.until_ready(START, |pid| answers(port, pid).unwrap_or(false))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// The configuration file; one that is there stays as the server left it.
+    fn configuration(&self) -> Result<Option<PathBuf>> {
+        let Some(lines) = &self.settings.configuration else { return Ok(None) };
+        let path = self.directory.path().join("server.conf");
+        if !path.exists() {
+            fs::write(&path, lines).doing(|| format!("write {}", path.display()))?;
+        }
+        Ok(Some(path))
     }
 
     /// Ends the server as a crash would.
@@ -188,7 +201,9 @@ fn answers(port: u16, pid: u32) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
-    stream.write_all(b"PING\r\nINFO server\r\nQUIT\r\n")?;
+    stream.write_all(b"PING\r\nINFO server\r\n")?;
+    // A sentinel knows no QUIT.
+    stream.shutdown(Shutdown::Write)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     let reply = String::from_utf8_lossy(&reply);

@@ -12,7 +12,7 @@
 
 mod page;
 mod recorder;
-mod rights;
+pub(crate) mod rights;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -8,6 +8,17 @@ use crate::harness::World;
 /// Makes a user with the rights that every pipeline needs, and those for the types that are configured;
 /// returns its name and password as a URL has them.
 pub(super) fn grant(tables: &str, world: &World) -> &'static str {
+    let mut commands = needed(tables);
+    // What only tests need: the rows that tell that everything has arrived.
+    commands.extend(named("+hset"));
+    let mut user = vec!["ACL", "SETUSER", "app", "on", ">secret", "~*"];
+    user.extend(commands.iter().map(String::as_str));
+    world.redis::<()>(&user);
+    "app:secret"
+}
+
+/// The rights that the page names for these tables, as ACL SETUSER wants them.
+pub(crate) fn needed(tables: &str) -> Vec<String> {
     let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "docs", "redis.md"].iter().collect();
     let page = fs::read_to_string(page).unwrap();
     let (_, block) = page.split_once("ACL SETUSER").unwrap();
@@ -31,12 +42,9 @@ pub(super) fn grant(tables: &str, world: &World) -> &'static str {
             commands.extend(row(title));
         }
     }
-    // What only tests need: the rows that tell that everything has arrived.
-    commands.extend(named("+hset"));
-    let mut user = vec!["ACL", "SETUSER", "app", "on", ">secret", "~*"];
-    user.extend(commands.iter().map(String::as_str));
-    world.redis::<()>(&user);
-    "app:secret"
+    commands.sort();
+    commands.dedup();
+    commands
 }
 
 /// Words that begin with a plus sign.

@@ -49,6 +49,16 @@ fn redis_is_a_replica_for_a_while() {
     );
 }
 
+/// Somebody takes a right away that every batch needs, and gives it back.
+#[test]
+fn a_right_is_taken_away_for_a_while() {
+    refused(
+        "'hset' command",
+        |world| world.redis::<()>(&["ACL", "SETUSER", "default", "-hset"]),
+        |world| world.redis::<()>(&["ACL", "SETUSER", "default", "+hset"]),
+    );
+}
+
 #[test]
 fn redis_cannot_save() {
     let saved = |world: &World, expected: &str| {

@@ -4,6 +4,9 @@
 //!  World ── PostgreSQL (a fresh database in a shared cluster, or World::own())
 //!    │ ├─── Redis      (its own)
 //!    │ └─── run() ──> Connector: the real program, its log and its end
+//!    ├── Sentinels    replicas of the Redis, and sentinels that watch over them
+//!    ├── Authority    certificates for TLS: for servers, for clients, of strangers, expired
+//!    ├── Handover     changes the Redis behind an open connection
 //!    ├── Proxy        between any two of them: cut, half-close, refuse, stall, throttle, delay
 //!    └── assert_equal every row of a table against every key of it, in both directions
 //! ```
@@ -11,19 +14,25 @@
 // What one test file leaves unused another will need.
 #![allow(dead_code)]
 
+mod certificates;
 mod cluster;
 mod compare;
 mod connector;
 mod endpoint;
+mod handover;
 mod modules;
 mod proxy;
+mod sentinels;
 mod world;
 
+pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use cluster::Cluster;
 pub(crate) use compare::Table;
 pub(crate) use connector::Connector;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use handover::Handover;
 pub(crate) use proxy::{Proxy, Toward};
+pub(crate) use sentinels::{SERVICE, Sentinels, ask, sentinel_settings};
 pub(crate) use world::{Config, Settings, World};
 
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! A PostgreSQL, a Redis and the program between them, in one line.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::fs;
@@ -56,6 +56,8 @@ pub(crate) struct World {
     /// `None` for one that was started by somebody else.
     server: Option<RefCell<Redis>>,
     given: Option<Given>,
+    /// Where the data are since a failover.
+    moved: Cell<Option<u16>>,
     postgres: RefCell<Option<Client>>,
     redis: RefCell<Option<redis::Connection>>,
     connectors: RefCell<Vec<Arc<Process>>>,
@@ -130,6 +132,7 @@ impl World {
             own,
             server: server.map(RefCell::new),
             given,
+            moved: Cell::new(None),
             postgres: RefCell::new(None),
             redis: RefCell::new(None),
             connectors: RefCell::new(Vec::new()),
@@ -163,8 +166,17 @@ impl World {
         self.redis_address().1
     }
 
+    /// From now on the test looks at this port of this machine.
+    pub(crate) fn redis_moved_to(&self, port: u16) {
+        self.moved.set(Some(port));
+        *self.redis.borrow_mut() = None;
+    }
+
     /// Host and port.
     pub(crate) fn redis_address(&self) -> (String, u16) {
+        if let Some(port) = self.moved.get() {
+            return ("127.0.0.1".to_owned(), port);
+        }
         match (&self.server, &self.given) {
             (None, Some(given)) => (given.address().0.to_owned(), given.address().1),
             (server, _) => ("127.0.0.1".to_owned(), server.as_ref().unwrap().borrow().port()),

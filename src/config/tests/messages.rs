@@ -171,7 +171,55 @@ fn the_target() {
             ),
             (
                 "{ url: redis://h, slot: b }",
-                "hr.yaml:2:27: unknown key `slot` in target; known keys: url, password, password_file, batch",
+                "hr.yaml:2:27: unknown key `slot` in target; known keys: url, password, password_file, tls, sentinel, batch",
+            ),
+            (
+                "{ url: redis://h, tls: { verify: full } }",
+                "hr.yaml:2:32: target.tls is given, but target.url is one without TLS; begin it with rediss://, or leave tls out",
+            ),
+            (
+                "{ url: redis-sentinel://h/m, tls: {} }",
+                "hr.yaml:2:43: target.tls is given, but target.url is one without TLS; begin it with rediss-sentinel://, or leave tls out",
+            ),
+            (
+                "{ url: unix:///s, tls: {} }",
+                "hr.yaml:2:32: target.tls is given, and a socket has no TLS; leave it out",
+            ),
+            (
+                "{ url: rediss://h, tls: { ca: x } }",
+                "hr.yaml:2:35: unknown key `ca` in target.tls; known keys: ca_file, cert_file, key_file, server_name, verify",
+            ),
+            (
+                "{ url: rediss://h, tls: { verify: fulll } }",
+                "hr.yaml:2:43: target.tls.verify cannot be `fulll`; did you mean `full`?",
+            ),
+            (
+                "{ url: rediss://h, tls: { verify: none, ca_file: x } }",
+                "hr.yaml:2:58: target.tls.ca_file has no meaning with verify: none; leave it out, or write verify: full",
+            ),
+            (
+                "{ url: rediss://h, tls: { cert_file: x } }",
+                "hr.yaml:2:46: target.tls.cert_file needs key_file too; give both or none",
+            ),
+            (
+                "{ url: rediss://h, tls: { key_file: x } }",
+                "hr.yaml:2:45: target.tls.key_file needs cert_file too; give both or none",
+            ),
+            (
+                "{ url: rediss://h, tls: { server_name: 'a b' } }",
+                "hr.yaml:2:48: target.tls.server_name must be a host name or an address, as a certificate has it",
+            ),
+            (
+                "{ url: redis://h, sentinel: { password: x } }",
+                "hr.yaml:2:37: target.sentinel is given, but target.url names no sentinels; write redis-sentinel://host:26379/service, or leave it out",
+            ),
+            (
+                "{ url: redis-sentinel://h/m, sentinel: { password: x, password_file: y } }",
+                "hr.yaml:2:78: target.sentinel has both password and password_file; leave one out",
+            ),
+            (
+                "{ url: redis-sentinel://h/m, sentinel: { tls: yes } }",
+                "hr.yaml:2:55: target.sentinel.tls cannot be `yes`; known: true, false",
             ),
         ],
         |target| format!("source: {{ url: postgresql://h }}\ntarget: {target}\n"),

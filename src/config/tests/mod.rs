@@ -5,7 +5,8 @@ mod secrets;
 
 use super::{
     Arguments, Batch, Binary, Columns, Config, Decimals, Format, Index, IndexType, Nulls, OutputKind,
-    PostgresHost, RedisHost, Secret, Snapshot, Structure, Template, Timestamps, Topology, from_arguments,
+    PostgresHost, Protocol, RedisHost, Secret, Snapshot, Structure, Template, Timestamps, Topology, Verify,
+    from_arguments,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
@@ -58,8 +59,10 @@ source:
   publication: My Publication
   retain: 5m
 target:
-  url: redis-sentinel://app@s1,s2:2/master/3
+  url: rediss-sentinel://app@s1,s2:2/master/3?protocol=3
   password_file: /run/secrets/redis
+  tls: { ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem, server_name: redis.example, verify: ca }
+  sentinel: { username: watch, password: "${SECRET}", tls: false }
   batch: { rows: "${ROWS}", bytes: 512KiB }
 tables:
   public.emp: { type: hash }
@@ -86,15 +89,23 @@ snapshot: { workers: 64, range_rows: 1_000_000 }
     assert_eq!(config.target.url.topology, Topology::Sentinel { service: "master".into() });
     assert_eq!(config.target.url.hosts[1], RedisHost::Tcp { host: "s2".into(), port: 2 });
     assert!(matches!(&config.target.password, Secret::File(p) if p.ends_with("redis")));
+    assert_eq!(config.target.url.protocol, Protocol::Resp3);
+    let tls = &config.target.tls;
+    assert_eq!(tls.ca_file.as_deref(), Some("/ca.pem".as_ref()));
+    assert_eq!(tls.identity, Some(("/c.pem".into(), "/k.pem".into())));
+    assert_eq!((tls.server_name.as_deref(), tls.verify), (Some("redis.example"), Verify::Ca));
+    let sentinel = &config.target.sentinel;
+    assert_eq!((sentinel.username.as_deref(), sentinel.tls), (Some("watch"), Some(false)));
+    assert_eq!(password(&sentinel.password).unwrap(), "hunter2: #{\n- x");
     assert_eq!(config.target.batch, Batch { rows: 500, bytes: 524_288 });
     assert_eq!(config.snapshot, Snapshot { workers: 64, range_rows: 1_000_000 });
 
     let rules = &config.tables;
     let lines: Vec<u32> = rules.iter().map(|rule| rule.line).collect();
-    assert_eq!(lines, [14, 15, 25]);
+    assert_eq!(lines, [16, 17, 27]);
     assert_eq!(rules[1].pattern.exact(), Some(("My.Schema", "T\"x")));
     let [first, second] = &rules[1].outputs[..] else { panic!("two outputs") };
-    assert_eq!((first.line, second.line), (16, 24));
+    assert_eq!((first.line, second.line), (18, 26));
     assert_eq!(first.structure.kind(), OutputKind::Hash);
     assert_eq!(first.key.to_string(), "order:{id}");
     let pairs = [
