@@ -140,7 +140,11 @@ impl Client {
 
     async fn connection(&mut self, host: &RedisHost) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(host) {
-            let connection = Connection::open_at(&self.target, host).await?;
+            let connection = match self.spread {
+                Spread::Cluster => Connection::open_at(&self.target, host).await?,
+                // Sentinels say where it is now.
+                Spread::Whole | Spread::Endpoint => Connection::open(&self.target).await?,
+            };
             self.connections.insert(host.clone(), connection);
         }
         self.connections.get_mut(host).ok_or_else(|| Error::Setting(format!("no connection to {host}")))
