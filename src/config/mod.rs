@@ -62,7 +62,7 @@ pub use postgres_url::{PostgresHost, PostgresUrl, RootCert, SslMode};
 pub use redis_url::{Protocol, RedisHost, RedisUrl, Topology};
 pub use secret::Secret;
 pub use structure::{Format, Index, IndexType, OutputKind, Structure};
-pub use target::{Batch, SentinelAccess, Target, Tls, Verify};
+pub use target::{Batch, Durability, SentinelAccess, Target, Tls, Verify};
 pub use template::{Part, Template, TemplateError};
 pub use url::UrlError;
 
@@ -227,8 +227,16 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
     if matches!(root.value, Value::Null) {
         return Err(root.fault("the file is empty; it needs at least source.url and target.url"));
     }
-    let fields = Fields::open(root, "the configuration")?
-        .only(&["name", "source", "target", "tables", "snapshot", "on_gap", "dlq"])?;
+    let fields = Fields::open(root, "the configuration")?.only(&[
+        "name",
+        "source",
+        "target",
+        "tables",
+        "snapshot",
+        "durability",
+        "on_gap",
+        "dlq",
+    ])?;
     let source = fields.need("source")?;
     let target = fields.need("target")?;
     let from = Fields::open(source, "source")?.only(&[
@@ -269,7 +277,14 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
             password: or_environment(password, env),
             url,
         },
-        target: target::read(target)?,
+        target: Target {
+            durability: match fields.get("durability") {
+                Some(node) => target::durability(node)?,
+                None => Durability::default(),
+            },
+            name: name.clone(),
+            ..target::read(target)?
+        },
         tables: match fields.get("tables") {
             Some(node) => output::rules(node)?,
             None => Vec::new(),
@@ -400,7 +415,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
             password: or_environment(secret(&url.password), env),
             url,
         },
-        target: Target::plain(target.clone(), secret(&target.password)),
+        target: Target { name: name.clone(), ..Target::plain(target.clone(), secret(&target.password)) },
         tables: tables.collect::<Result<_, _>>()?,
         snapshot: Snapshot::default(),
         on_gap: OnGap::default(),

@@ -27,6 +27,37 @@ pub struct Target {
     pub sentinel: SentinelAccess,
     /// How much is written at once.
     pub batch: Batch,
+    /// When a batch counts as written.
+    pub durability: Durability,
+    /// The name of the pipeline, which its own keys have.
+    pub name: String,
+}
+
+/// What a batch waits for before PostgreSQL is told of it.
+///
+/// Source: Redis documentation, WAIT and WAITAOF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Redis has it.
+    #[default]
+    Memory,
+    /// So many replicas have it.
+    Replicas(u32),
+    /// It is in the append-only file on disk, and in those of so many replicas.
+    AppendOnly(u32),
+}
+
+/// `durability: { wait: 1 }` or `durability: { waitaof: 0 }`.
+pub(super) fn durability(node: &Node) -> Result<Durability, Fault> {
+    let fields = Fields::open(node, "durability")?.only(&["wait", "waitaof"])?;
+    match (fields.get("wait"), fields.get("waitaof")) {
+        (Some(_), Some(node)) => {
+            Err(node.fault("durability has both wait and waitaof; leave one out".to_owned()))
+        }
+        (Some(node), None) => Ok(Durability::Replicas(node.integer("durability.wait", 1..=100)? as u32)),
+        (None, Some(node)) => Ok(Durability::AppendOnly(node.integer("durability.waitaof", 0..=100)? as u32)),
+        (None, None) => Ok(Durability::Memory),
+    }
 }
 
 /// What TLS needs to know beside the host's name.
@@ -91,6 +122,8 @@ impl Target {
             tls: Tls::default(),
             sentinel: SentinelAccess::default(),
             batch: Batch::default(),
+            durability: Durability::default(),
+            name: String::new(),
         }
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
         let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), version).await? else {
             return Ok(None);
         };
-        let fence = Fence::raise(&mut redis, &keys.epoch).await?;
+        let fence = Fence::raise(&mut redis, &keys.epoch, config.target.durability).await?;
         begun.epoch = Some(fence.epoch());
         let lanes = Lanes::open(&redis, &config.target, keys.names(&config.name), fence).await?;
         let mut found = checkpoint::read(&mut redis, &keys).await?;

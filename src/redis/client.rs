@@ -375,8 +375,9 @@ fn key_of<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
 async fn spread_of(connection: &mut Connection, target: &Target) -> Result<Spread, Error> {
     let mut commands = Commands::default();
     commands.command(&[b"MULTI"]);
-    commands.command(&[b"GET", b"redis-connect-postgres:{1}"]);
-    commands.command(&[b"GET", b"redis-connect-postgres:{2}"]);
+    for key in probes(&target.name) {
+        commands.command(&[b"GET", key.as_bytes()]);
+    }
     commands.command(&[b"EXEC"]);
     let mut crosses = false;
     for reply in connection.call_all(&commands).await? {
@@ -404,6 +405,11 @@ async fn spread_of(connection: &mut Connection, target: &Target) -> Result<Sprea
     }
 }
 
+/// Two keys of ours that are never written, in different hash slots.
+fn probes(name: &str) -> [String; 2] {
+    ["1", "2"].map(|tag| format!("redis-connect-postgres:{name}:probe:{{{tag}}}"))
+}
+
 fn is_cluster(host: &RedisHost) -> Error {
     Error::Setting(format!(
         "Redis at {host} is a server of a cluster: write redis-cluster:// instead of redis:// in target.url"
@@ -421,6 +427,7 @@ mod tests {
         assert_eq!(key_of(&[b"SCAN", b"0"]), None);
         assert_eq!(key_of(&[b"FT._LIST"]), None);
         assert_eq!(key_of(&[]), None);
-        assert_ne!(slot(b"redis-connect-postgres:{1}"), slot(b"redis-connect-postgres:{2}"));
+        let [one, other] = probes("hr");
+        assert_ne!(slot(one.as_bytes()), slot(other.as_bytes()));
     }
 }

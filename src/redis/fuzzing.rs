@@ -42,7 +42,7 @@ fn size(reply: &Reply) -> usize {
 }
 
 fn transcript(commands: usize, bytes: &[u8], piece: usize) -> Option<(usize, Verdict)> {
-    let mut transcript = Transcript::new(commands);
+    let mut transcript = Transcript::new(commands, crate::config::Durability::Memory);
     let mut start = 0;
     let mut end = 0;
     loop {
@@ -67,7 +67,7 @@ fn transcript(commands: usize, bytes: &[u8], piece: usize) -> Option<(usize, Ver
 fn size_of_verdict(verdict: &Verdict) -> usize {
     let epoch_size = |epoch: &Option<String>| epoch.as_ref().map_or(0, String::capacity);
     match verdict {
-        Verdict::Refused(reply) => reply.capacity(),
+        Verdict::Refused(reply) | Verdict::Unacknowledged(reply) => reply.capacity(),
         Verdict::Fenced { epoch } => epoch_size(epoch),
         Verdict::Executed { failed, epoch } => {
             let texts: usize = failed.iter().map(|(_, reply)| reply.capacity()).sum();

@@ -21,26 +21,35 @@ use super::connect::REPLY_TIMEOUT;
 use super::resp::{Commands, Reply, describe};
 use super::transcript::{Transcript, Verdict};
 use super::{Client, Connection, Error};
+use crate::config::Durability;
 
 /// The number that the present writer put into the epoch key.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
     key: String,
     epoch: u64,
-    /// EXEC, and the commands that arm the fence again.
+    /// EXEC, WAIT or WAITAOF where asked for, and the commands that arm the fence again.
     trailer: Vec<u8>,
+    durability: Durability,
 }
 
 impl Fence {
     /// Takes over: increments the epoch, so that any earlier writer's next EXEC fails.
-    pub(crate) async fn raise(client: &mut Client, key: &str) -> Result<Fence, Error> {
+    pub(crate) async fn raise(
+        client: &mut Client,
+        key: &str,
+        durability: Durability,
+    ) -> Result<Fence, Error> {
         let reply = client.call(&[b"INCR", key.as_bytes()]).await?;
         let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| client.nonsense())?;
         let mut trailer = Commands::default();
         trailer.command(&[b"EXEC"]);
+        if let Some(wait) = wait(durability) {
+            trailer.command(&wait.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
         trailer.command(&[b"WATCH", key.as_bytes()]);
         trailer.command(&[b"GET", key.as_bytes()]);
-        Ok(Fence { key: key.to_owned(), epoch, trailer: trailer.bytes().to_vec() })
+        Ok(Fence { key: key.to_owned(), epoch, trailer: trailer.bytes().to_vec(), durability })
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -74,6 +83,10 @@ impl Fence {
     /// EXEC, and the commands that arm the fence again.
     pub(super) fn trailer(&self) -> &[u8] {
         &self.trailer
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
     }
 
     pub(super) fn check(&self, found: Option<&str>) -> Result<(), Error> {
@@ -147,7 +160,7 @@ impl Lane {
         batch.clear();
         self.in_flight.trailer(&self.fence.trailer);
         self.sent = 0;
-        self.transcript = Some(Transcript::new(self.in_flight.count()));
+        self.transcript = Some(Transcript::new(self.in_flight.count(), self.fence.durability));
         self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
     }
 
@@ -157,7 +170,7 @@ impl Lane {
         self.connection = connection;
         self.sent = 0;
         if self.transcript.is_some() {
-            self.transcript = Some(Transcript::new(self.in_flight.count()));
+            self.transcript = Some(Transcript::new(self.in_flight.count(), self.fence.durability));
             self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
         }
     }
@@ -219,6 +232,9 @@ impl Lane {
                     ours: self.fence.epoch,
                 })
             }
+            Verdict::Unacknowledged(reply) => {
+                Err(Error::Refused { doing: "waiting for replicas".to_owned(), reply })
+            }
             // Nothing was carried out; the batch is still here and can be sent again.
             Verdict::Refused(reply) => Err(Error::Refused { doing: "writing a batch".to_owned(), reply }),
         }
@@ -238,6 +254,23 @@ impl Lane {
                 FailedCommand { index, name: argument(0), key: argument(1), reply }
             })
             .collect()
+    }
+}
+
+/// How long Redis waits for replicas or the disk before it tells how far they are, ms. Less than
+/// [`REPLY_TIMEOUT`].
+const PATIENCE: &[u8] = b"2000";
+
+/// The command that waits, if any.
+pub(super) fn wait(durability: Durability) -> Option<Vec<Vec<u8>>> {
+    match durability {
+        Durability::Memory => None,
+        Durability::Replicas(count) => {
+            Some(vec![b"WAIT".to_vec(), count.to_string().into_bytes(), PATIENCE.to_vec()])
+        }
+        Durability::AppendOnly(count) => {
+            Some(vec![b"WAITAOF".to_vec(), b"1".to_vec(), count.to_string().into_bytes(), PATIENCE.to_vec()])
+        }
     }
 }
 

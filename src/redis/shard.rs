@@ -7,8 +7,9 @@ use super::error::is_passing;
 use super::lane::RETAINED;
 use super::resp::{Element, Reply, Unread, element, reply};
 use super::slots::{Redirect, SlotMap};
+use super::transcript::missing;
 use super::{Connection, Error};
-use crate::config::{RedisHost, Target};
+use crate::config::{Durability, RedisHost, Target};
 
 /// Why a command has to be sent again, or never will be.
 #[derive(Debug)]
@@ -18,6 +19,16 @@ pub(super) enum Trouble {
     Failed(String),
     /// Nothing can be written at present, or we may not.
     Refused(String),
+    /// What WAIT or WAITAOF told is not enough.
+    Unacknowledged(String),
+}
+
+/// What a reply is to.
+#[derive(Debug)]
+enum Expected {
+    Asking,
+    Command(usize),
+    Wait(Durability),
 }
 
 #[derive(Debug)]
@@ -26,8 +37,8 @@ pub(super) struct Shard {
     pub(super) connection: Connection,
     out: Vec<u8>,
     sent: usize,
-    /// The spans whose replies are still to come; `None` for the reply to ASKING.
-    expected: VecDeque<Option<usize>>,
+    /// What the replies are to that are still to come.
+    expected: VecDeque<Expected>,
     /// Something has been received since this was looked at.
     heard: bool,
 }
@@ -49,10 +60,16 @@ impl Shard {
     pub(super) fn queue(&mut self, command: &[u8], place: usize, asking: bool) {
         if asking {
             self.out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
-            self.expected.push_back(None);
+            self.expected.push_back(Expected::Asking);
         }
         self.out.extend_from_slice(command);
-        self.expected.push_back(Some(place));
+        self.expected.push_back(Expected::Command(place));
+    }
+
+    /// Adds the command that waits for replicas or the disk.
+    pub(super) fn wait(&mut self, command: &[u8], durability: Durability) {
+        self.out.extend_from_slice(command);
+        self.expected.push_back(Expected::Wait(durability));
     }
 
     /// Replies are still to come.
@@ -92,8 +109,21 @@ impl Shard {
                 let rest = unread.get(read..).unwrap_or_default();
                 match answer(rest) {
                     Ok((error, length)) => {
-                        if let (Some(error), Some(place)) = (error, expected) {
-                            troubles.push((*place, trouble(error, &self.host, map)));
+                        match (error, expected) {
+                            (Some(error), Expected::Command(place)) => {
+                                troubles.push((*place, trouble(error, &self.host, map)));
+                            }
+                            (error, Expected::Wait(durability)) => {
+                                let told = error.is_none().then(|| rest.get(..length)).flatten();
+                                let missing = match error {
+                                    Some(error) => Some(String::from_utf8_lossy(error).into_owned()),
+                                    None => missing(*durability, &numbers(told.unwrap_or_default())),
+                                };
+                                // Behind all commands.
+                                troubles
+                                    .extend(missing.map(|text| (usize::MAX, Trouble::Unacknowledged(text))));
+                            }
+                            (_, Expected::Asking) | (None, Expected::Command(_)) => {}
                         }
                         self.expected.pop_front();
                         read += length;
@@ -117,6 +147,16 @@ impl Shard {
                 Err(e) => return Poll::Ready(Err(self.connection.io_error(e))),
             }
         }
+    }
+}
+
+/// What WAIT or WAITAOF replied.
+fn numbers(bytes: &[u8]) -> Vec<i64> {
+    let integer = |reply: &Reply| if let Reply::Integer(number) = reply { Some(*number) } else { None };
+    match reply(bytes) {
+        Ok((Reply::Array(all), _)) => all.iter().filter_map(integer).collect(),
+        Ok((one, _)) => integer(&one).into_iter().collect(),
+        Err(_) => Vec::new(),
     }
 }
 

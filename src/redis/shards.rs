@@ -33,7 +33,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::REPLY_TIMEOUT;
 use super::error::is_passing;
-use super::lane::{FailedCommand, Fence, RETAINED};
+use super::lane::{FailedCommand, Fence, RETAINED, wait};
 use super::resp::Commands;
 use super::shard::{Shard, Trouble, close_others};
 use super::slots::{SLOTS, SlotMap, slot};
@@ -265,6 +265,18 @@ impl Shards {
         for place in 0..self.spans.len() {
             self.queue(place, None);
         }
+        self.wait_for_replicas();
+    }
+
+    /// Where asked for, each server tells who has got what was sent to it.
+    fn wait_for_replicas(&mut self) {
+        if let Some(wait) = wait(self.fence.durability()) {
+            let mut command = Commands::default();
+            command.command(&wait.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            for shard in self.shards.iter_mut().filter(|shard| shard.is_busy()) {
+                shard.wait(command.bytes(), self.fence.durability());
+            }
+        }
     }
 
     /// Sends a command to the server that has its slot, or to the one that was named by ASK.
@@ -298,7 +310,8 @@ impl Shards {
                     if !self.sort_out()? {
                         self.stage = Stage::Checkpoint;
                         self.last_sent = 0;
-                        self.transcript = Some(Transcript::new(self.last_indexes.len()));
+                        self.transcript =
+                            Some(Transcript::new(self.last_indexes.len(), self.fence.durability()));
                     }
                 }
                 Stage::Checkpoint => return self.poll_checkpoint(cx),
@@ -342,8 +355,13 @@ impl Shards {
         let bytes = self.in_flight.bytes();
         let mut refused: Option<String> = None;
         for (place, trouble) in troubles {
+            if let Trouble::Unacknowledged(reply) = trouble {
+                refused.get_or_insert(reply);
+                continue;
+            }
             let Some(span) = self.spans.get(place) else { continue };
             let ask = match trouble {
+                Trouble::Unacknowledged(_) => continue,
                 Trouble::Failed(reply) => {
                     self.failed.push((span.index, reply));
                     continue;
@@ -390,6 +408,7 @@ impl Shards {
         for (place, ask) in again {
             self.queue(place, ask.as_ref());
         }
+        self.wait_for_replicas();
         Ok(true)
     }
 
@@ -438,7 +457,9 @@ impl Shards {
                 self.fence.check(epoch.as_deref())?;
                 Ok(failed)
             }
-            Verdict::Refused(reply) => Err(Error::Refused { doing: doing(), reply }),
+            Verdict::Refused(reply) | Verdict::Unacknowledged(reply) => {
+                Err(Error::Refused { doing: doing(), reply })
+            }
             Verdict::Fenced { epoch } => {
                 if epoch.is_some() {
                     self.fence.check(epoch.as_deref())?;

@@ -9,6 +9,7 @@
 //! the number of its command; nothing is taken for success because nobody looked.
 
 use super::resp::{Element, Unread, element};
+use crate::config::Durability;
 
 /// What came of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Verdict {
     Refused(String),
     /// EXEC was nil: the watched epoch had changed.
     Fenced { epoch: Option<String> },
+    /// It was executed, but not enough replicas or files have it yet; in words.
+    Unacknowledged(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ enum Stage {
         left: usize,
         nested: usize,
     },
+    /// Numbers that WAIT or WAITAOF are still to tell.
+    Acknowledged(usize),
     Watch,
     Get,
 }
@@ -46,11 +51,14 @@ pub(super) struct Transcript {
     alone: bool,
     fenced: bool,
     failed: Vec<(usize, String)>,
+    durability: Durability,
+    /// What WAIT or WAITAOF told.
+    acknowledged: Vec<i64>,
 }
 
 impl Transcript {
     /// For a transaction of `commands` commands.
-    pub(super) fn new(commands: usize) -> Transcript {
+    pub(super) fn new(commands: usize, durability: Durability) -> Transcript {
         Transcript {
             commands,
             stage: Stage::Multi,
@@ -58,6 +66,8 @@ impl Transcript {
             alone: false,
             fenced: false,
             failed: Vec::new(),
+            durability,
+            acknowledged: Vec::new(),
         }
     }
 
@@ -109,11 +119,11 @@ impl Transcript {
             }
             (Stage::Exec, Element::Error(reply)) => {
                 self.refuse(reply);
-                Stage::Watch
+                self.behind_exec()
             }
             (Stage::Exec, Element::Nil) => {
                 self.fenced = true;
-                Stage::Watch
+                self.behind_exec()
             }
             (Stage::Exec, Element::Array(count)) if count == self.commands => self.replies(count, 0),
             (Stage::Replies { left, nested }, found) => {
@@ -127,6 +137,15 @@ impl Transcript {
                     0 => self.replies(left - 1, 0),
                     nested => Stage::Replies { left, nested },
                 }
+            }
+            (Stage::Acknowledged(_), Element::Error(reply)) => {
+                self.refuse(reply);
+                Stage::Watch
+            }
+            (Stage::Acknowledged(_), Element::Array(2)) => Stage::Acknowledged(2),
+            (Stage::Acknowledged(left), Element::Integer(count)) => {
+                self.acknowledged.push(count);
+                if left > 1 { Stage::Acknowledged(left - 1) } else { Stage::Watch }
             }
             (Stage::Watch, Element::Error(reply)) => {
                 self.refuse(reply);
@@ -157,17 +176,41 @@ impl Transcript {
     fn replies(&self, left: usize, nested: usize) -> Stage {
         match left {
             0 if self.alone => Stage::Exec,
-            0 => Stage::Watch,
+            0 => self.behind_exec(),
             left => Stage::Replies { left, nested },
         }
+    }
+
+    fn behind_exec(&self) -> Stage {
+        if self.durability == Durability::Memory { Stage::Watch } else { Stage::Acknowledged(1) }
     }
 
     fn verdict(&mut self, epoch: Option<String>) -> Verdict {
         match self.refused.take() {
             _ if self.fenced => Verdict::Fenced { epoch },
             Some(reply) => Verdict::Refused(reply),
+            None if missing(self.durability, &self.acknowledged).is_some() => {
+                Verdict::Unacknowledged(missing(self.durability, &self.acknowledged).unwrap_or_default())
+            }
             None => Verdict::Executed { failed: std::mem::take(&mut self.failed), epoch },
         }
+    }
+}
+
+/// What WAIT or WAITAOF did not tell.
+pub(super) fn missing(durability: Durability, told: &[i64]) -> Option<String> {
+    match (durability, told) {
+        (Durability::Memory, _) => None,
+        (Durability::Replicas(wanted), [found]) if *found >= i64::from(wanted) => None,
+        (Durability::Replicas(wanted), [found]) => {
+            Some(format!("NOREPLICAS {found} of {wanted} replicas have the batch (durability.wait)"))
+        }
+        (Durability::AppendOnly(wanted), [local, found]) if *local > 0 && *found >= i64::from(wanted) => None,
+        (Durability::AppendOnly(wanted), [local, found]) => Some(format!(
+            "NOREPLICAS the batch is in {local} of 1 append-only file here and in {found} of {wanted} on replicas \
+             (durability.waitaof)"
+        )),
+        _ => Some("NOREPLICAS nobody told who has the batch".to_owned()),
     }
 }
 
@@ -177,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read_in_pieces(commands: usize, bytes: &[u8], piece: usize) -> Option<Verdict> {
-        let mut transcript = Transcript::new(commands);
+        let mut transcript = Transcript::new(commands, Durability::Memory);
         let mut start = 0;
         for end in (0..=bytes.len()).step_by(piece).chain([bytes.len()]) {
             let (read, verdict) = transcript.read(&bytes[start..end]).unwrap();
@@ -216,15 +259,35 @@ mod tests {
             let refused = Some(Verdict::Refused("NOPERM multi".to_owned()));
             assert_eq!(read_in_pieces(3, alone, piece), refused);
         }
-        assert!(Transcript::new(0).read(b"-READONLY no\r\n+QUEUED\r\n").is_err());
-        assert!(Transcript::new(1).read(b"+OK\r\n+OK\r\n").is_err());
-        assert!(Transcript::new(1).read(b"+OK\r\n+QUEUED\r\n*2\r\n").is_err());
+        for (durability, acknowledged, enough) in [
+            (Durability::Replicas(1), &b":1\r\n"[..], true),
+            (Durability::Replicas(2), b":1\r\n", false),
+            (Durability::AppendOnly(0), b"*2\r\n:1\r\n:0\r\n", true),
+            (Durability::AppendOnly(1), b"*2\r\n:1\r\n:0\r\n", false),
+            (Durability::AppendOnly(0), b"*2\r\n:0\r\n:0\r\n", false),
+        ] {
+            let bytes = [b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n", acknowledged, b"+OK\r\n$1\r\n7\r\n"].concat();
+            let (_, verdict) = Transcript::new(1, durability).read(&bytes).unwrap();
+            assert_eq!(
+                matches!(verdict, Some(Verdict::Executed { .. })),
+                enough,
+                "{durability:?} {verdict:?}"
+            );
+            assert_eq!(
+                matches!(verdict, Some(Verdict::Unacknowledged(_))),
+                !enough,
+                "{durability:?} {verdict:?}"
+            );
+        }
+        assert!(Transcript::new(0, Durability::Memory).read(b"-READONLY no\r\n+QUEUED\r\n").is_err());
+        assert!(Transcript::new(1, Durability::Memory).read(b"+OK\r\n+OK\r\n").is_err());
+        assert!(Transcript::new(1, Durability::Memory).read(b"+OK\r\n+QUEUED\r\n*2\r\n").is_err());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(commands in 0_usize..4, bytes: Vec<u8>) {
-            let _ = Transcript::new(commands).read(&bytes);
+            let _ = Transcript::new(commands, Durability::Memory).read(&bytes);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Every kind of Redis that is written to, and every way there.
 
+mod durability;
 mod protocol;
 mod proxied;
 mod rights;

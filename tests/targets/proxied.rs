@@ -10,10 +10,8 @@ use crate::harness::{Config, Handover, Table, World, ask};
 fn a_failover_that_loses_nothing() {
     let world = World::new();
     world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, 500) n");
-    let mut settings = rd::Settings::default();
-    settings.arguments =
-        ["--replicaof", "127.0.0.1", &world.redis_port().to_string()].map(str::to_owned).to_vec();
-    let replica = Redis::start(settings).unwrap();
+    let arguments = ["--replicaof", "127.0.0.1", &world.redis_port().to_string()].map(str::to_owned).to_vec();
+    let replica = Redis::start(rd::Settings { arguments, ..rd::Settings::default() }).unwrap();
     let handover = Handover::to(world.redis_port());
     let target_url = Some(world.target_url_at(handover.port()));
     world.configure(&Config { target_url, ..Config::default() });
