@@ -447,7 +447,7 @@ impl Session<'_> {
         let marked = self.states.iter().find(|(_, state)| state.again && Overlap::of(state).is_past(lsn));
         let Some((name, _)) = marked.filter(|_| following.transaction.is_none()) else { return Ok(()) };
         let message = format!("the definition of {name} changed while it was read: it is read again");
-        self.drain().await?;
+        self.leave().await?;
         Err(Error::Restart(message))
     }
 
@@ -492,7 +492,7 @@ impl Session<'_> {
         }
         // A new key or name is noticed where the session begins.
         self.split(following);
-        self.drain().await?;
+        self.leave().await?;
         Err(Error::Restart(format!("the definition of {name} changed: it is read again")))
     }
 
