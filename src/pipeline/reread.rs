@@ -188,10 +188,12 @@ async fn read_as(
         format!("({})", values.join(", "))
     };
     let tuples: Vec<String> = keys.iter().map(tuple).collect();
+    // COPY takes its snapshot before it waits for a lock. A table that somebody has rewritten meanwhile
+    // (ALTER TABLE) would have no rows for it.
+    let rows_of = table.sql_rows();
     let sql = format!(
-        "COPY (SELECT {} FROM {} WHERE ({}) IN ({})) TO STDOUT",
+        "LOCK TABLE {rows_of} IN ACCESS SHARE MODE; COPY (SELECT {} FROM {rows_of} WHERE ({}) IN ({})) TO STDOUT",
         columns.join(", "),
-        table.sql_rows(),
         names.join(", "),
         tuples.join(", ")
     );

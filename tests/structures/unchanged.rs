@@ -175,3 +175,29 @@ fn redefined_before_it_is_read_again() {
     let big = world.rows("SELECT big FROM t WHERE id = 2")[0][0].clone();
     assert_eq!(documents(&world)[&2], json!({ "id": 2, "v": 3, "big": big }));
 }
+
+/// The row is waited for while somebody rewrites the table: whoever looks at it by a snapshot from before
+/// would find nothing.
+#[test]
+fn rewritten_while_it_is_read_again() {
+    let world = World::new();
+    table(&world, "DEFAULT");
+    world.config(OUTPUTS);
+    world.run_until_caught_up();
+    world.sql("UPDATE t SET v = 1");
+    let mut client = world.client();
+    client.batch_execute("BEGIN; ALTER TABLE t ALTER v TYPE bigint").unwrap();
+    let connector = world.run();
+    world.eventually("it waits for the lock", || {
+        world.value::<i64>("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0
+    });
+    client.batch_execute("COMMIT").unwrap();
+    world.eventually("the events are there", || last_events(&world).len() == 6);
+    connector.term();
+    connector.wait(std::time::Duration::from_secs(10));
+    for (op, after) in &last_events(&world)[3..] {
+        assert!(op == "u" && after["v"] == json!(1) && after["large"].is_string(), "{op} {after}");
+    }
+    world.run_until_caught_up();
+    assert_eq!(documents(&world), rows(&world));
+}
