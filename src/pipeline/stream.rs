@@ -44,6 +44,9 @@ const LOAD_TICK: Duration = Duration::from_millis(1);
 /// How often the catalog is looked at for tables that have come or gone.
 const LOOK: Duration = Duration::from_secs(3);
 
+/// What PostgreSQL says when its log can't be decoded, now or ever.
+const UNDECODABLE: [&str; 2] = ["could not map filenode", "pg_attribute catalog is missing"];
+
 /// When following ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -327,8 +330,9 @@ impl Session<'_> {
     fn explain(&self, error: crate::postgres::Error) -> Error {
         let source = &self.pipeline.config.source;
         match error.sqlstate() {
-            // A known trouble of logical decoding with tables that were rewritten beside a crash.
-            Some("XX000") if error.to_string().contains("could not map filenode") => Error::gap(
+            // A known trouble of logical decoding with tables that were redefined beside a crash, or beside
+            // the making of the slot.
+            Some("XX000") if UNDECODABLE.iter().any(|words| error.to_string().contains(words)) => Error::gap(
                 format!(
                     "{error}: PostgreSQL can't decode its log from the slot {}'s position on",
                     source.slot
