@@ -422,12 +422,16 @@ impl Session<'_> {
         let mut plan = compiled
             .map_err(|source| Error::Plan { file: self.pipeline.file.clone(), source: Box::new(source) })?;
         if !past && let Some(state) = self.states.get(&name) {
-            // Rows in Redis are as a later definition has them: only what both have is written.
+            // Rows in Redis are as a later definition has them: only what both have is written. A row that
+            // is deleted here and inserted again, or moved, is without the rest then.
             let record = plan.shape.record();
             let same = |index: usize| record.get(index).is_some_and(|column| state.columns.contains(column));
             let differs = record.len() != state.columns.len() || !(0..record.len()).all(same);
-            if differs && !plan.restrict(same) {
-                self.mark_again(&name);
+            if differs {
+                plan.restrict(same);
+                if plan.keeps_rows() {
+                    self.mark_again(&name);
+                }
             }
         }
         let table = Tracked { name, plan: Rc::new(plan), overlap };
@@ -435,7 +439,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Some output can't be written partly, so its rows may end as an older definition has them.
+    /// Rows may end as an older definition has them.
     fn mark_again(&mut self, name: &str) {
         if let Some(state) = self.states.get_mut(name)
             && !state.again

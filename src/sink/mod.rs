@@ -151,14 +151,13 @@ impl Sink {
         }
     }
 
-    /// Writes only the columns that `keep` keeps. False when that can't be.
-    pub(crate) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) -> bool {
+    /// Writes only the columns that `keep` keeps, where an output can be written partly.
+    pub(crate) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
         match self {
             Sink::Hash(sink) => sink.restrict(keep),
             Sink::Json(sink) => sink.restrict(keep),
-            Sink::String(_) | Sink::Set(_) | Sink::SortedSet(_) => false,
             // An event tells the row as it was.
-            Sink::Stream(_) => true,
+            Sink::String(_) | Sink::Set(_) | Sink::SortedSet(_) | Sink::Stream(_) => {}
         }
     }
 
