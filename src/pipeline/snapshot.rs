@@ -40,7 +40,7 @@ use crate::postgres::snapshot::{self, Snapshot};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
 use crate::row::{Cell, Change, Row};
-use crate::sink::Workspace;
+use crate::sink::{Sink, Workspace};
 
 /// A table that is being read.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Session<'_> {
                 }
                 tracing::warn!(table = name, "{reason}. It is read again (on_gap: resnapshot)");
                 state.read_again(true);
-                state.announced.clear();
+                state.forget_streams();
                 state.gap = Some(reason);
             } else if state.outputs != captured.fingerprint {
                 tracing::info!(table = name, "its configuration changed: it is read again");
@@ -323,7 +323,9 @@ impl Session<'_> {
                 let fresh = state.retired.is_empty();
                 note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
-                state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
+                let seen = (snapshot.visibility.to_string(), snapshot.until.0);
+                state.tell(table.plan.sinks.iter().filter_map(Sink::stream).map(|s| s.name()), &seen);
+                state.base = fresh.then_some(seen);
             } else {
                 resumed = true;
             }

@@ -527,6 +527,7 @@ impl Session<'_> {
         }
         for (table, transaction) in tables {
             let workspace = &mut following.applier.workspace;
+            table.overlap.note_told(&transaction, workspace);
             if self.remove_keys(&table, transaction, workspace).await? == Recovery::Stopped {
                 break;
             }

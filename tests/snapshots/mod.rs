@@ -5,6 +5,7 @@ mod changed;
 mod given;
 mod interrupted;
 mod ranges;
+mod told;
 
 use crate::harness::{Connector, World};
 
