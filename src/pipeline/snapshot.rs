@@ -220,6 +220,10 @@ impl Session<'_> {
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
                 tracing::info!(table = name, "it was made anew, or its key changed: it is read again");
                 state.read_again(true);
+                if state.oid != captured.table.oid {
+                    state.forget_streams();
+                    state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
+                }
             } else if state.columns == shape.record() && !state.again {
                 continue;
             } else if state.complete && !state.again && only_grew(state, captured) {
@@ -237,6 +241,9 @@ impl Session<'_> {
             if !names.contains(name) && !state.columns.is_empty() {
                 tracing::warn!(table = name, "not captured any more; its keys stay in Redis");
                 state.read_again(true);
+                state.forget_streams();
+                state.gap =
+                    Some(format!("{name} was not captured for a while: changes in between are missing"));
                 self.writer.extra().table(name, state);
             }
         }
