@@ -365,6 +365,7 @@ impl Session<'_> {
             match event {
                 Event::Free(index) => self.assign(reader, index, ranges).await?,
                 Event::Heartbeat => {
+                    self.writer.flush(Duration::ZERO);
                     self.heartbeat().await?;
                     self.check_workers(reader).await?;
                 }
@@ -473,7 +474,11 @@ impl Reader {
             }
             writer.mark_beside_the_stream();
             let was_idle = writer.is_idle();
-            writer.flush(Duration::ZERO);
+            // Each batch has a checkpoint. Rows that come slowly wait for others, until the end of their range
+            // or the next heartbeat.
+            if writer.is_well_filled() {
+                writer.flush(Duration::ZERO);
+            }
             if waiting && (!was_idle || writer.is_idle()) {
                 return Poll::Pending;
             }
