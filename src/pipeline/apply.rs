@@ -27,32 +27,66 @@ pub(super) struct Tracked {
     pub(super) overlap: Overlap,
 }
 
+/// What a snapshot saw, and the position behind which it saw nothing.
+#[derive(Debug, Clone)]
+struct Seen {
+    visibility: Visibility,
+    until: Lsn,
+}
+
+impl Seen {
+    fn parse((visibility, until): &(String, u64)) -> Option<Seen> {
+        Some(Seen { visibility: visibility.parse().ok()?, until: Lsn(*until) })
+    }
+
+    fn has(&self, transaction: &Transaction) -> bool {
+        transaction.commit_lsn < self.until && self.visibility.saw(transaction.xid)
+    }
+}
+
 /// How a table's snapshot and the stream overlap.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overlap {
-    /// The first snapshot that rows were read in, and the position behind which it saw nothing.
-    base: Option<(Visibility, Lsn)>,
+    /// The first snapshot that rows were read in.
+    base: Option<Seen>,
+    /// By the names of streams, the snapshots whose rows they have got first.
+    told: Vec<(Rc<str>, Seen)>,
     /// The position behind which no snapshot of the table saw anything.
     pub(super) until: Lsn,
 }
 
 impl Overlap {
     pub(super) fn of(state: &TableState) -> Overlap {
-        let base = state.base.as_ref().and_then(|(text, until)| Some((text.parse().ok()?, Lsn(*until))));
-        Overlap { base, until: Lsn(state.until) }
+        let told =
+            state.told.iter().filter_map(|(name, seen)| Some((name.as_str().into(), Seen::parse(seen)?)));
+        Overlap {
+            base: state.base.as_ref().and_then(Seen::parse),
+            told: told.collect(),
+            until: Lsn(state.until),
+        }
     }
 
     /// The transaction's changes are in the rows that the snapshot read.
     fn has(&self, transaction: &Transaction) -> bool {
-        match &self.base {
-            Some((base, until)) => transaction.commit_lsn < *until && base.saw(transaction.xid),
-            None => false,
-        }
+        self.base.as_ref().is_some_and(|base| base.has(transaction))
+    }
+
+    /// Notes which streams have the transaction's changes in the rows that they got.
+    #[inline]
+    pub(super) fn note_told(&self, transaction: &Transaction, workspace: &mut Workspace) {
+        workspace.told.clear();
+        let told = self.told.iter().filter(|(_, seen)| seen.has(transaction));
+        workspace.told.extend(told.map(|(stream, _)| Rc::clone(stream)));
     }
 
     /// The table's rows are as late as the stream from `lsn` on: nothing overlaps any more.
     pub(super) fn is_past(&self, lsn: Lsn) -> bool {
-        lsn >= self.until && self.base.as_ref().is_none_or(|(_, until)| lsn >= *until)
+        lsn >= self.until && self.base.as_ref().is_none_or(|base| lsn >= base.until)
+    }
+
+    /// Nor has any stream got rows that are later than that.
+    fn is_forgettable(&self, lsn: Lsn) -> bool {
+        self.is_past(lsn) && self.told.iter().all(|(_, seen)| lsn >= seen.until)
     }
 
     fn extend(&mut self, until: Lsn) {
@@ -65,7 +99,7 @@ impl Overlap {
         if transaction.is_repeated() {
             return true;
         }
-        let base = self.base.as_ref().map_or(Lsn::ZERO, |(_, until)| *until);
+        let base = self.base.as_ref().map_or(Lsn::ZERO, |base| base.until);
         transaction.commit_lsn < self.until && self.until != base
     }
 }
@@ -144,7 +178,7 @@ impl Applier {
         self.last = None;
         for relation in self.relations.values_mut() {
             if let Some(table) = &mut relation.table
-                && table.overlap.is_past(lsn)
+                && table.overlap.is_forgettable(lsn)
             {
                 table.overlap = Overlap::default();
             }
@@ -179,6 +213,9 @@ impl Applier {
     ) -> Result<(), Unapplied> {
         let Some(table) = self.table(oid, transaction)? else { return Ok(()) };
         let (plan, converging) = (Rc::clone(&table.plan), table.overlap.converging(transaction));
+        if let Some((_, table)) = &self.last {
+            table.overlap.note_told(transaction, &mut self.workspace);
+        }
         self.workspace.converging = converging || self.scattered;
         self.workspace.event.ordinal = transaction.ordinal;
         if let Some(needs) = plan.needs(change, &mut self.workspace) {
@@ -193,5 +230,48 @@ impl Applier {
         }
         writer.end_change(begun, transaction.origin(Source::Change(plan)));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transaction(commit_lsn: u64, xid: u32) -> Transaction {
+        Transaction { commit_lsn: Lsn(commit_lsn), xid, ordinal: 1, skip: 0, repeat: 0 }
+    }
+
+    /// Transaction 12 was running when the first snapshot was taken, and over at the second.
+    fn overlap() -> Overlap {
+        let mut state = TableState { until: 200, ..TableState::default() };
+        state.tell(["a", "b"].into_iter(), &("12:14:12".to_owned(), 100));
+        state.tell(["b", "c"].into_iter(), &("20:20:".to_owned(), 200));
+        Overlap::of(&state)
+    }
+
+    #[test]
+    fn a_stream_has_what_its_first_snapshot_saw() {
+        let overlap = overlap();
+        let mut workspace = Workspace::default();
+        let mut told = |commit_lsn, xid| {
+            overlap.note_told(&transaction(commit_lsn, xid), &mut workspace);
+            let names: Vec<&str> = workspace.told.iter().map(|name| &**name).collect();
+            names.join(" ")
+        };
+        assert_eq!(told(50, 11), "a b c");
+        assert_eq!(told(110, 12), "c");
+        assert_eq!(told(120, 15), "c");
+        assert_eq!(told(210, 16), "");
+        // Without a base all of it is written to what is no stream.
+        assert!(!overlap.has(&transaction(50, 11)));
+    }
+
+    #[test]
+    fn forgotten_when_all_are_passed() {
+        let overlap = overlap();
+        assert!(!overlap.is_forgettable(Lsn(199)) && overlap.is_forgettable(Lsn(200)));
+        // The table was read, and is to be read again: only what its streams have got is left.
+        let overlap = Overlap { until: Lsn::ZERO, ..overlap };
+        assert!(overlap.is_past(Lsn(150)) && !overlap.is_forgettable(Lsn(150)));
     }
 }

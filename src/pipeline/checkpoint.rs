@@ -114,6 +114,11 @@ pub(crate) struct TableState {
     /// Streams that have got the rows of a snapshot: reading the table again is no event for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) announced: Vec<String>,
+    /// For each stream, the first snapshot of which it has got rows, as in `base`. A transaction that this
+    /// snapshot saw is no event, also when the table is read again and `base` is forgotten. One that only
+    /// a later snapshot saw is: it can have changed rows that the first one brought.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) told: BTreeMap<String, (String, u64)>,
     /// The stream could not bring the rows to their present definition while they overlapped: the table
     /// is read again when they don't any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -148,9 +153,20 @@ impl TableState {
         self.done.clear();
         self.rows = 0;
     }
-}
 
-impl TableState {
+    /// What streams have got counts for nothing any more: they are given the rows as they are now.
+    pub(crate) fn forget_streams(&mut self) {
+        self.announced.clear();
+        self.told.clear();
+    }
+
+    /// Streams get rows of this snapshot.
+    pub(crate) fn tell<'a>(&mut self, streams: impl Iterator<Item = &'a str>, seen: &(String, u64)) {
+        for stream in streams {
+            self.told.entry(stream.to_owned()).or_insert_with(|| seen.clone());
+        }
+    }
+
     /// All ranges are read.
     pub(crate) fn is_read(&self) -> bool {
         !self.columns.is_empty() && self.done.len() > self.bounds.len()
@@ -167,6 +183,7 @@ impl TableState {
     pub(crate) fn completed(&mut self, streams: &[String]) {
         self.complete = true;
         self.announced = streams.to_vec();
+        self.told.retain(|stream, _| streams.contains(stream));
         self.bounds.clear();
         self.done.clear();
         self.retired.clear();
@@ -306,7 +323,7 @@ pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> 
     for (name, state) in &mut tables {
         state.read_again(true);
         // Beginning anew is an event.
-        state.announced.clear();
+        state.forget_streams();
         extra.table(name, state);
     }
     let mut commands = Commands::default();
@@ -501,6 +518,22 @@ mod tests {
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
         assert_eq!((read.before, read.beside), (before, 6));
         assert_eq!(read.tables["public.emp"], state);
+    }
+
+    #[test]
+    fn what_streams_have_got() {
+        let mut state = TableState::default();
+        let (first, second) = (("5:5:".to_owned(), 10), ("7:7:".to_owned(), 20));
+        state.tell(["a", "gone"].into_iter(), &first);
+        state.read_again(false);
+        state.tell(["a", "b"].into_iter(), &second);
+        state.completed(&["a".to_owned(), "b".to_owned()]);
+        let told = |state: &TableState| state.told.clone().into_iter().collect::<Vec<_>>();
+        assert_eq!(told(&state), [("a".to_owned(), first), ("b".to_owned(), second.clone())]);
+        state.forget_streams();
+        state.tell(["a"].into_iter(), &second);
+        assert_eq!(told(&state), [("a".to_owned(), second)]);
+        assert!(state.announced.is_empty());
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub(super) fn begin_anew(
     checkpoint.before = checkpoint.position;
     for state in checkpoint.tables.values_mut() {
         state.read_again(true);
-        state.announced.clear();
+        state.forget_streams();
     }
     for captured in captured.values() {
         let plan = captured.plan(file)?;

@@ -14,6 +14,7 @@ use super::stream::Following;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::postgres::pgoutput::{Decoder, Frame, Message};
+use crate::postgres::snapshot::before_page_header;
 use crate::row::{Change, Row};
 use crate::sink::{Again, Needs, Sink};
 
@@ -111,7 +112,7 @@ impl Session<'_> {
         }
         let name = &incomplete.table.name;
         // Those rows can be newer than the stream up to here.
-        let now = self.end_of_log().await?;
+        let now = before_page_header(self.end_of_log().await?);
         if let Some(state) = self.states.get_mut(name) {
             state.until = state.until.max(now.0);
             self.writer.extra().table(name, state);

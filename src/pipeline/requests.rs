@@ -53,6 +53,7 @@ impl Session<'_> {
             match self.states.get_mut(*table) {
                 Some(state) if self.captured.values().any(|captured| captured.name() == **table) => {
                     state.read_again(true);
+                    // Streams get the rows once more; what has happened to them since is still an event.
                     state.announced.clear();
                     self.writer.extra().table(table, state);
                 }

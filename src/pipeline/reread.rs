@@ -137,7 +137,13 @@ pub(crate) async fn read(
     if keys.is_empty() {
         return Ok(Rows::default());
     }
-    let mut table = table.clone();
+    let mut table = match shape.columns.iter().all(|column| has(table, column)) {
+        true => table.clone(),
+        false => match catalog::table(connection, table.oid).await? {
+            Some(now) => now,
+            None => return Ok(Rows::default()),
+        },
+    };
     loop {
         let error = match read_as(connection, (shape, &table), keys).await {
             Err(error) if error.sqlstate().is_some() => error,
@@ -154,15 +160,18 @@ pub(crate) async fn read(
     }
 }
 
+/// The table has a column of this name and type.
+fn has(table: &Table, column: &ShapeColumn) -> bool {
+    table.columns.iter().any(|now| (&now.name, now.type_oid) == (&column.name, column.type_oid))
+}
+
 /// The same for this definition of the table.
 async fn read_as(
     connection: &mut Connection,
     (shape, table): (&Shape, &Table),
     keys: &[Key],
 ) -> Result<Rows, Error> {
-    let has = |column: &ShapeColumn| {
-        table.columns.iter().any(|now| (&now.name, now.type_oid) == (&column.name, column.type_oid))
-    };
+    let has = |column: &ShapeColumn| has(table, column);
     let mut rows = Rows::default();
     let key_columns: Vec<&ShapeColumn> = shape.key.iter().filter_map(|&i| shape.columns.get(i)).collect();
     if !key_columns.iter().all(|column| has(column)) {
@@ -179,10 +188,12 @@ async fn read_as(
         format!("({})", values.join(", "))
     };
     let tuples: Vec<String> = keys.iter().map(tuple).collect();
+    // COPY takes its snapshot before it waits for a lock. A table that somebody has rewritten meanwhile
+    // (ALTER TABLE) would have no rows for it.
+    let rows_of = table.sql_rows();
     let sql = format!(
-        "COPY (SELECT {} FROM {} WHERE ({}) IN ({})) TO STDOUT",
+        "LOCK TABLE {rows_of} IN ACCESS SHARE MODE; COPY (SELECT {} FROM {rows_of} WHERE ({}) IN ({})) TO STDOUT",
         columns.join(", "),
-        table.sql_rows(),
         names.join(", "),
         tuples.join(", ")
     );

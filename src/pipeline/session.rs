@@ -196,6 +196,16 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// For another session: writes what is marked, and that nothing of it has to be done again. Done again,
+    /// changes of an older definition would make it read the table once more, and so on.
+    pub(super) async fn leave(&mut self) -> Result<(), Error> {
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(());
+        }
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        Session::meanwhile(&mut self.stream, positions, self.writer.settle_up()).await
+    }
+
     /// Writes what is marked, waits for it, and leaves slot and server in order.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         self.progress.set_phase(Phase::Stopping);

@@ -40,7 +40,7 @@ use crate::postgres::snapshot::{self, Snapshot};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
 use crate::row::{Cell, Change, Row};
-use crate::sink::Workspace;
+use crate::sink::{Sink, Workspace};
 
 /// A table that is being read.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Session<'_> {
                 }
                 tracing::warn!(table = name, "{reason}. It is read again (on_gap: resnapshot)");
                 state.read_again(true);
-                state.announced.clear();
+                state.forget_streams();
                 state.gap = Some(reason);
             } else if state.outputs != captured.fingerprint {
                 tracing::info!(table = name, "its configuration changed: it is read again");
@@ -220,6 +220,10 @@ impl Session<'_> {
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
                 tracing::info!(table = name, "it was made anew, or its key changed: it is read again");
                 state.read_again(true);
+                if state.oid != captured.table.oid {
+                    state.forget_streams();
+                    state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
+                }
             } else if state.columns == shape.record() && !state.again {
                 continue;
             } else if state.complete && !state.again && only_grew(state, captured) {
@@ -237,6 +241,9 @@ impl Session<'_> {
             if !names.contains(name) && !state.columns.is_empty() {
                 tracing::warn!(table = name, "not captured any more; its keys stay in Redis");
                 state.read_again(true);
+                state.forget_streams();
+                state.gap =
+                    Some(format!("{name} was not captured for a while: changes in between are missing"));
                 self.writer.extra().table(name, state);
             }
         }
@@ -323,7 +330,9 @@ impl Session<'_> {
                 let fresh = state.retired.is_empty();
                 note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
-                state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
+                let seen = (snapshot.visibility.to_string(), snapshot.until.0);
+                state.tell(table.plan.sinks.iter().filter_map(Sink::stream).map(|s| s.name()), &seen);
+                state.base = fresh.then_some(seen);
             } else {
                 resumed = true;
             }
@@ -356,6 +365,7 @@ impl Session<'_> {
             match event {
                 Event::Free(index) => self.assign(reader, index, ranges).await?,
                 Event::Heartbeat => {
+                    self.writer.flush(Duration::ZERO);
                     self.heartbeat().await?;
                     self.check_workers(reader).await?;
                 }
@@ -464,7 +474,11 @@ impl Reader {
             }
             writer.mark_beside_the_stream();
             let was_idle = writer.is_idle();
-            writer.flush(Duration::ZERO);
+            // Each batch has a checkpoint. Rows that come slowly wait for others, until the end of their range
+            // or the next heartbeat.
+            if writer.is_well_filled() {
+                writer.flush(Duration::ZERO);
+            }
             if waiting && (!was_idle || writer.is_idle()) {
                 return Poll::Pending;
             }

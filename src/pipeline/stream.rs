@@ -44,6 +44,9 @@ const LOAD_TICK: Duration = Duration::from_millis(1);
 /// How often the catalog is looked at for tables that have come or gone.
 const LOOK: Duration = Duration::from_secs(3);
 
+/// What PostgreSQL says when its log can't be decoded, now or ever.
+const UNDECODABLE: [&str; 2] = ["could not map filenode", "pg_attribute catalog is missing"];
+
 /// When following ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -327,8 +330,9 @@ impl Session<'_> {
     fn explain(&self, error: crate::postgres::Error) -> Error {
         let source = &self.pipeline.config.source;
         match error.sqlstate() {
-            // A known trouble of logical decoding with tables that were rewritten beside a crash.
-            Some("XX000") if error.to_string().contains("could not map filenode") => Error::gap(
+            // A known trouble of logical decoding with tables that were redefined beside a crash, or beside
+            // the making of the slot.
+            Some("XX000") if UNDECODABLE.iter().any(|words| error.to_string().contains(words)) => Error::gap(
                 format!(
                     "{error}: PostgreSQL can't decode its log from the slot {}'s position on",
                     source.slot
@@ -418,12 +422,16 @@ impl Session<'_> {
         let mut plan = compiled
             .map_err(|source| Error::Plan { file: self.pipeline.file.clone(), source: Box::new(source) })?;
         if !past && let Some(state) = self.states.get(&name) {
-            // Rows in Redis are as a later definition has them: only what both have is written.
+            // Rows in Redis are as a later definition has them: only what both have is written. A row that
+            // is deleted here and inserted again, or moved, is without the rest then.
             let record = plan.shape.record();
             let same = |index: usize| record.get(index).is_some_and(|column| state.columns.contains(column));
             let differs = record.len() != state.columns.len() || !(0..record.len()).all(same);
-            if differs && !plan.restrict(same) {
-                self.mark_again(&name);
+            if differs {
+                plan.restrict(same);
+                if plan.keeps_rows() {
+                    self.mark_again(&name);
+                }
             }
         }
         let table = Tracked { name, plan: Rc::new(plan), overlap };
@@ -431,7 +439,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Some output can't be written partly, so its rows may end as an older definition has them.
+    /// Rows may end as an older definition has them.
     fn mark_again(&mut self, name: &str) {
         if let Some(state) = self.states.get_mut(name)
             && !state.again
@@ -447,7 +455,7 @@ impl Session<'_> {
         let marked = self.states.iter().find(|(_, state)| state.again && Overlap::of(state).is_past(lsn));
         let Some((name, _)) = marked.filter(|_| following.transaction.is_none()) else { return Ok(()) };
         let message = format!("the definition of {name} changed while it was read: it is read again");
-        self.drain().await?;
+        self.leave().await?;
         Err(Error::Restart(message))
     }
 
@@ -492,7 +500,7 @@ impl Session<'_> {
         }
         // A new key or name is noticed where the session begins.
         self.split(following);
-        self.drain().await?;
+        self.leave().await?;
         Err(Error::Restart(format!("the definition of {name} changed: it is read again")))
     }
 
@@ -519,6 +527,7 @@ impl Session<'_> {
         }
         for (table, transaction) in tables {
             let workspace = &mut following.applier.workspace;
+            table.overlap.note_told(&transaction, workspace);
             if self.remove_keys(&table, transaction, workspace).await? == Recovery::Stopped {
                 break;
             }

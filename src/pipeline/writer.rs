@@ -254,6 +254,12 @@ impl Writer {
         self.changes >= batch.rows || self.open.len().max(self.ledger.len()) >= batch.bytes
     }
 
+    /// Enough is open for a batch of its own, where nobody waits for a single row.
+    pub(super) fn is_well_filled(&self) -> bool {
+        let batch = &self.target.batch;
+        4 * self.changes >= batch.rows || 4 * self.open.len().max(self.ledger.len()) >= batch.bytes
+    }
+
     /// Everything appended so far belongs to what `position` says.
     #[inline]
     pub(super) fn mark(&mut self, position: Position) {

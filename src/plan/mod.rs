@@ -108,11 +108,15 @@ impl Plan {
         needs.into_iter().max()
     }
 
-    /// Leaves out every column that `keep` does not keep, in all outputs; keys stay. False when some
-    /// output can't be written without them.
-    pub(crate) fn restrict(&mut self, keep: impl Fn(usize) -> bool) -> bool {
-        let restricted: Vec<bool> = self.sinks.iter_mut().map(|sink| sink.restrict(&keep)).collect();
-        !restricted.contains(&false)
+    /// Leaves out every column that `keep` does not keep, in all outputs that can be written without;
+    /// keys stay.
+    pub(crate) fn restrict(&mut self, keep: impl Fn(usize) -> bool) {
+        self.sinks.iter_mut().for_each(|sink| sink.restrict(&keep));
+    }
+
+    /// There are rows in Redis, and not only events.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        !self.sinks.iter().all(Sink::is_stream)
     }
 
     /// What the keys look like that rows of this table get, events aside.

@@ -105,9 +105,10 @@ pub(crate) async fn take(leader: &mut Connection, tables: &[String]) -> Result<S
         visibility: visibility
             .parse()
             .map_err(|()| leader.protocol_error("txid_current_snapshot() is unreadable"))?,
-        until: until
-            .parse()
-            .map_err(|_| leader.protocol_error("pg_current_wal_insert_lsn() is unreadable"))?,
+        // A position that the stream will come to also when nothing more is written.
+        until: before_page_header(
+            until.parse().map_err(|_| leader.protocol_error("pg_current_wal_insert_lsn() is unreadable"))?,
+        ),
     };
     wait_until_on_disk(leader, snapshot.until).await.map_err(doing)?;
     Ok(snapshot)

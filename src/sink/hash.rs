@@ -64,9 +64,8 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
 }
 
 impl Keyed<Hash> {
-    pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) -> bool {
+    pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
         self.body().fields.retain(|field| keep(field.column));
-        true
     }
 
     /// Fields of a former definition of the table are deleted with every row that is written.

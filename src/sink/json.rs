@@ -30,12 +30,11 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Json>, PlanError> {
 }
 
 impl Keyed<Json> {
-    pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) -> bool {
+    pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
         let body = self.body();
         let before = body.document.members.len();
         body.document.members.retain(|member| keep(member.column));
         body.restricted |= body.document.members.len() < before;
-        body.document.is_addressable()
     }
 }
 

@@ -25,6 +25,7 @@ mod stream;
 mod string;
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::config::{Config, Output, Structure};
 use crate::plan::key::KeyPattern;
@@ -63,6 +64,9 @@ pub(crate) struct Workspace {
     /// The table's rows are newer than the stream here: a move can't take fields along, since the old
     /// key may hold another row by now.
     pub(crate) converging: bool,
+    /// Streams that have got the rows of a snapshot that saw the present transaction: for them its
+    /// changes are no events.
+    pub(crate) told: Vec<Rc<str>>,
     /// What entries of streams say of their transaction.
     pub(crate) event: EventContext,
 }
@@ -151,14 +155,13 @@ impl Sink {
         }
     }
 
-    /// Writes only the columns that `keep` keeps. False when that can't be.
-    pub(crate) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) -> bool {
+    /// Writes only the columns that `keep` keeps, where an output can be written partly.
+    pub(crate) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
         match self {
             Sink::Hash(sink) => sink.restrict(keep),
             Sink::Json(sink) => sink.restrict(keep),
-            Sink::String(_) | Sink::Set(_) | Sink::SortedSet(_) => false,
             // An event tells the row as it was.
-            Sink::Stream(_) => true,
+            Sink::String(_) | Sink::Set(_) | Sink::SortedSet(_) | Sink::Stream(_) => {}
         }
     }
 

@@ -136,6 +136,9 @@ impl Stream {
 
     pub(super) fn needs(&self, change: &Change<'_>, workspace: &mut Workspace) -> Option<Needs> {
         let Change::Update { new, .. } = change else { return None };
+        if self.is_told(workspace) {
+            return None;
+        }
         let Workspace { scratch, key, .. } = workspace;
         let unknown = self.is_partial(new) || self.key.render(new, scratch, key) == Rendered::Unknown;
         unknown.then_some(Needs::Whole)
@@ -148,8 +151,17 @@ impl Stream {
         }
     }
 
+    /// It has the change already, in the rows of a snapshot.
+    #[inline]
+    fn is_told(&self, workspace: &Workspace) -> bool {
+        workspace.told.iter().any(|name| **name == *self.name)
+    }
+
     #[inline]
     pub(super) fn write(&self, change: &Change<'_>, workspace: &mut Workspace, out: &mut Commands) {
+        if self.is_told(workspace) {
+            return;
+        }
         let snapshot = workspace.event.is_snapshot();
         let (op, before, after): (&[u8], _, _) = match change {
             Change::Whole { new } => (if snapshot { b"r" } else { b"c" }, None, Some(new)),
@@ -201,6 +213,9 @@ impl Stream {
 
     /// An event that concerns no single row.
     fn notice(&self, op: &[u8], reason: Option<&str>, workspace: &mut Workspace, out: &mut Commands) {
+        if self.is_told(workspace) {
+            return;
+        }
         workspace.event.spell();
         let ordinal = workspace.event.ordinal;
         let more = if reason.is_some() { 2 } else { 0 };

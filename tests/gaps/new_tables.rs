@@ -70,3 +70,40 @@ fn a_table_that_is_added_to_the_publication() {
     world.sql("INSERT INTO b VALUES (2, 'y')");
     world.eventually("and the next", || !world.hash("b:2").is_empty());
 }
+
+/// What happened to a table while it was not captured is told to nobody; its stream gets to know that.
+#[test]
+fn a_table_that_was_out_of_the_publication_for_a_while() {
+    let world = World::new();
+    world.sql(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1), (2);
+         CREATE PUBLICATION p FOR TABLE a, b",
+    );
+    world.configure(&crate::harness::Config {
+        source: "publication: p",
+        tables: "public.*: { type: stream }",
+        ..Default::default()
+    });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming from"));
+    world.sql("ALTER PUBLICATION p DROP TABLE b; DELETE FROM b WHERE id = 1; INSERT INTO b VALUES (3)");
+    world.eventually("that is noticed", || connector.log_contains("not captured any more"));
+    world.sql("ALTER PUBLICATION p ADD TABLE b");
+    world.eventually("its rows are told", || super::ops(&world, "b:events") == "rrgrr");
+    world.sql("INSERT INTO b VALUES (4)");
+    world.eventually("and what follows", || super::ops(&world, "b:events") == "rrgrrc");
+}
+
+/// A table of the same name is another one.
+#[test]
+fn a_table_that_is_dropped_and_made_anew() {
+    let world = World::new();
+    world.sql("CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1), (2)");
+    world.config("public.b: { type: stream }");
+    world.run_until_caught_up();
+    world.sql("DROP TABLE b; CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (3)");
+    world.run_until_caught_up();
+    world.sql("INSERT INTO b VALUES (4)");
+    world.run_until_caught_up();
+    assert_eq!(super::ops(&world, "b:events"), "rrgrc");
+}

@@ -216,3 +216,17 @@ fn configured_columns_vanish() {
     live.sql("UPDATE t SET d = 9");
     live.assert_equal(&["t"]);
 }
+
+/// Read with a new column, and then deleted and inserted again by changes from before it had one.
+#[test]
+fn rows_are_made_anew_before_the_definition_that_they_are_read_by() {
+    let world = World::new();
+    world.sql(TABLE);
+    world.config("");
+    world.run_until_caught_up();
+    world.sql("DELETE FROM t WHERE id < 5; INSERT INTO t VALUES (1, 'again', 1), (2, 'again', 2)");
+    world.sql("UPDATE t SET id = 100 WHERE id = 6; UPDATE t SET id = 6 WHERE id = 7");
+    world.sql("ALTER TABLE t ADD COLUMN c int DEFAULT 7");
+    world.run_until_caught_up();
+    world.assert_equal(&["t"]);
+}

@@ -201,3 +201,36 @@ fn once_and_then_the_stream() {
     assert!(connector.wait(Duration::from_secs(5)).success());
     world.assert_equal(&["t"]);
 }
+
+/// Whoever looks at a table through a snapshot from before it was rewritten sees nothing in it, and one
+/// that has lost a column can't be read by its former definition.
+#[test]
+fn a_table_is_redefined_between_the_look_and_the_reading() {
+    for change in ["ALTER TABLE t ALTER v TYPE bigint", "ALTER TABLE t DROP gone", "TRUNCATE t"] {
+        let world = World::own();
+        world.sql(&format!(
+            "CREATE TABLE s (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int, gone int);
+             INSERT INTO t VALUES (1, 1, 1), (2, 2, 2);
+             CREATE PUBLICATION redis_connect_{} FOR TABLE s, t",
+            world.name
+        ));
+        world.config("public.s: { type: stream }");
+        world.run_until_caught_up();
+        let mut client = world.client();
+        client.batch_execute(&format!("BEGIN; {change}")).unwrap();
+        world.config("public.s: { type: stream }\npublic.t: [{ type: stream, key: log }, { type: hash }]");
+        let connector = world.run();
+        world.eventually("it waits for the lock", || {
+            world.value::<i64>("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0
+        });
+        client.batch_execute("COMMIT").unwrap();
+        world.eventually("it streams", || connector.log_contains("streaming from"));
+        world.sql("INSERT INTO t VALUES (3, 3)");
+        world.eventually("the row is in Redis", || world.hash("t:3").contains_key("v"));
+        world.assert_equal(&["t"]);
+        let ids: Vec<(String, Vec<String>)> = world.redis(&["XRANGE", "log", "-", "+"]);
+        let ops: Vec<&str> = ids.iter().map(|(_, fields)| fields[1].as_str()).collect();
+        let expected = if change == "TRUNCATE t" { vec!["c"] } else { vec!["r", "r", "c"] };
+        assert_eq!(ops, expected, "{change}");
+    }
+}

@@ -1,10 +1,12 @@
 //! The first reading of tables, and every later one: whole, in ranges, interrupted, beside writers.
 
+mod batches;
 mod beside_writers;
 mod changed;
 mod given;
 mod interrupted;
 mod ranges;
+mod told;
 
 use crate::harness::{Connector, World};
 

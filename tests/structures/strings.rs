@@ -87,3 +87,26 @@ fn a_new_column_is_in_every_document() {
     live.settle();
     assert_eq!(string(&world, "t:2").as_deref(), Some(r#"{"id":2,"v":"x"}"#));
 }
+
+/// A change from before a new definition overwrites what was read after it: the table is read once more,
+/// and that once.
+#[test]
+fn changed_before_the_definition_and_read_after_it() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v int)");
+    world.config("public.t: { type: string }");
+    world.run_until_caught_up();
+    world.sql("INSERT INTO t VALUES (1, 1); ALTER TABLE t ADD w int DEFAULT 7");
+    world.run_until_caught_up();
+    assert_eq!(string(&world, "t:1").as_deref(), Some(r#"{"id":1,"v":1,"w":7}"#));
+    world.sql("INSERT INTO t VALUES (2, 2); ALTER TABLE t ADD x int DEFAULT 8");
+    let connector = world.run();
+    world.eventually("the row is whole", || {
+        string(&world, "t:2").is_some_and(|text| text == r#"{"id":2,"v":2,"w":7,"x":8}"#)
+    });
+    world.sql("INSERT INTO t VALUES (3, 3)");
+    world.eventually("it streams", || string(&world, "t:3").is_some());
+    connector.term();
+    connector.wait(std::time::Duration::from_secs(10));
+    assert!(connector.log().matches("is read again").count() <= 3, "{}", connector.story());
+}

@@ -143,3 +143,61 @@ fn with_a_time_to_live() {
     live.settle();
     live.assert_table(&crate::harness::Table::new("t"));
 }
+
+/// Between the change and its reading the table was redefined: what it still has is read, and what it
+/// has no more is missing only where it is needed.
+#[test]
+fn redefined_before_it_is_read_again() {
+    let world = World::new();
+    table(&world, "DEFAULT");
+    world.sql("ALTER TABLE t ADD gone int DEFAULT 5, ADD retyped int DEFAULT 6");
+    world.config(OUTPUTS);
+    world.run_until_caught_up();
+    world.sql("UPDATE t SET v = 1; ALTER TABLE t DROP gone, ALTER retyped TYPE text");
+    world.sql("UPDATE t SET v = 2; ALTER TABLE t DROP retyped");
+    world.run_until_caught_up();
+    assert_eq!(documents(&world), rows(&world));
+    let events = last_events(&world);
+    let now = rows(&world);
+    for (index, id) in [1, 2, 3].into_iter().enumerate() {
+        let (mut first, mut second) = (now[&id].clone(), now[&id].clone());
+        first["v"] = json!(1);
+        first["gone"] = json!(5);
+        first["retyped"] = json!(6);
+        second["retyped"] = json!("6");
+        let found = [events[3 + index].clone(), events[6 + index].clone()];
+        assert_eq!(found, [("u".to_owned(), first), ("u".to_owned(), second)]);
+    }
+    world.sql("UPDATE t SET v = 3; ALTER TABLE t RENAME large TO big");
+    world.run_until_caught_up();
+    let events = last_events(&world);
+    assert_eq!(events[9..], vec![("u".to_owned(), Value::Null); 3]);
+    let big = world.rows("SELECT big FROM t WHERE id = 2")[0][0].clone();
+    assert_eq!(documents(&world)[&2], json!({ "id": 2, "v": 3, "big": big }));
+}
+
+/// The row is waited for while somebody rewrites the table: whoever looks at it by a snapshot from before
+/// would find nothing.
+#[test]
+fn rewritten_while_it_is_read_again() {
+    let world = World::new();
+    table(&world, "DEFAULT");
+    world.config(OUTPUTS);
+    world.run_until_caught_up();
+    world.sql("UPDATE t SET v = 1");
+    let mut client = world.client();
+    client.batch_execute("BEGIN; ALTER TABLE t ALTER v TYPE bigint").unwrap();
+    let connector = world.run();
+    world.eventually("it waits for the lock", || {
+        world.value::<i64>("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0
+    });
+    client.batch_execute("COMMIT").unwrap();
+    world.eventually("the events are there", || last_events(&world).len() == 6);
+    connector.term();
+    connector.wait(std::time::Duration::from_secs(10));
+    for (op, after) in &last_events(&world)[3..] {
+        assert!(op == "u" && after["v"] == json!(1) && after["large"].is_string(), "{op} {after}");
+    }
+    world.run_until_caught_up();
+    assert_eq!(documents(&world), rows(&world));
+}

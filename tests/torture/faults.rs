@@ -136,12 +136,37 @@ pub(super) struct Stage<'a> {
     program: Connector,
     /// The instance that slept while `program` took over.
     replaced: Option<Connector>,
+    /// There are two instances, of which each can replace the other.
+    replacing: bool,
     /// Logs of instances that have ended, the oldest first.
     logs: Vec<String>,
 }
 
 /// What the program says when it has reached both servers.
 const SIGNS_OF_LIFE: [&str; 4] = ["streaming", "snapshot", "waiting to take over", "trying again"];
+
+/// What PostgreSQL itself says when it can't decode its log: where tables were rewritten beside a crash, or
+/// beside the making of a slot, versions up to 15 at least forget for a slot which transactions changed the
+/// catalog. No reader can do anything about it. So it is the one gap that is allowed here: it must be told
+/// in these words, and mended as `on_gap: resnapshot` says.
+pub(super) const UNDECODABLE: [&str; 2] = ["could not map filenode", "pg_attribute catalog is missing"];
+
+pub(super) fn is_undecodable(text: &str) -> bool {
+    UNDECODABLE.iter().any(|words| text.contains(words))
+}
+
+/// From now on tables are read again after a gap.
+pub(super) fn allow_gaps(world: &World) {
+    let yaml = std::fs::read_to_string(world.config_file()).unwrap();
+    std::fs::write(world.config_file(), yaml.replace("on_gap: fail", "on_gap: resnapshot")).unwrap();
+}
+
+/// How long one of two instances may take to give up: it may have to notice that a connection is silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn was_replaced(program: &Connector) -> bool {
+    program.log_contains("another instance has taken over")
+}
 
 fn has_begun(program: &Connector) -> bool {
     program.log_contains("streaming") || program.log_contains("snapshot")
@@ -150,7 +175,7 @@ fn has_begun(program: &Connector) -> bool {
 impl<'a> Stage<'a> {
     pub(super) fn new(world: &'a World, (redis, postgres): (Proxy, Proxy)) -> Self {
         let program = world.run();
-        Self { world, redis, postgres, program, replaced: None, logs: Vec::new() }
+        Self { world, redis, postgres, program, replaced: None, replacing: false, logs: Vec::new() }
     }
 
     pub(super) fn begin(&mut self, fault: Fault) {
@@ -166,6 +191,7 @@ impl<'a> Stage<'a> {
             Fault::FreezeProgram => self.program.stop(),
             Fault::TakeOverFromDead | Fault::TakeOverFromFrozen => {
                 let second = self.world.run();
+                self.replacing = true;
                 let began = Instant::now();
                 // Under other faults it may not come so far.
                 while began.elapsed() < Duration::from_secs(1) && !second.log_contains("waiting to take over")
@@ -229,7 +255,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// After the faults have ended: the program runs, and one that slept is awake and gives up.
+    /// After the faults have ended: the program runs, and of two instances one has given up or waits.
     pub(super) fn recover(&mut self) {
         if let Some(first) = self.replaced.take() {
             self.world.eventually("the second one is at work", || {
@@ -238,45 +264,69 @@ impl<'a> Stage<'a> {
             });
             if has_begun(&first) {
                 first.cont();
-                let status = first.wait(Duration::from_secs(20));
-                assert!(
-                    status.code() == Some(1) && first.log_contains("another instance has taken over"),
-                    "one that slept goes on: {}\n{}",
-                    first.story(),
-                    self.program.story()
-                );
+                self.settle(first);
             } else {
                 // It never had anything to lose.
                 first.kill9();
+                self.logs.push(first.log());
             }
-            self.logs.push(first.log());
         }
         self.keep_running();
+        self.replacing = false;
     }
 
-    /// An instance that did not reach both servers when it began has given up.
+    /// One of the two ends, or waits: the first, unless it had the slot back before it fell asleep. An
+    /// instance lets go of it for a moment when it reads a table again.
+    fn settle(&mut self, first: Connector) {
+        let waits = |one: &Connector| {
+            one.log().lines().next_back().is_some_and(|line| line.contains("waiting to take over"))
+        };
+        let began = Instant::now();
+        loop {
+            let both = || format!("{}\n{}", first.story(), self.program.story());
+            if !first.is_running() {
+                let status = first.wait(Duration::from_secs(1));
+                let fine = status.code() == Some(1) && (was_replaced(&first) || self.is_helpless(&first));
+                assert!(fine, "one that slept: {}", both());
+                break;
+            }
+            if waits(&first) {
+                first.kill9();
+                break;
+            }
+            if !self.program.is_running() && was_replaced(&self.program) {
+                let second = std::mem::replace(&mut self.program, first);
+                self.logs.push(second.log());
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "one that slept goes on: {}", both());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.logs.push(first.log());
+    }
+
+    /// An instance that did not reach both servers when it began has given up, and one that was replaced.
     fn keep_running(&mut self) {
         if self.program.is_running() {
             return;
         }
         let status = self.program.wait(Duration::from_secs(1));
         let alive = SIGNS_OF_LIFE.iter().any(|sign| self.program.log_contains(sign));
-        if alive {
-            let again: Vec<String> = (0..3)
-                .map(|_| {
-                    let c = self.world.run_with(&["--until-caught-up"]);
-                    let s = c.wait(Duration::from_secs(120));
-                    format!("{s}: {}", c.log())
-                })
-                .collect();
-            let peek = self.world.with_postgres(|c| {
-                c.simple_query("SELECT count(*) FROM pg_logical_slot_peek_changes('history', NULL, NULL)")
-                    .map(|m| format!("{m:?}"))
-            });
-            panic!("it ended by itself: {} again: {again:#?} peek {peek:?}", self.program.story());
-        }
-        assert!(!alive && status.code() == Some(1), "it ended by itself: {}", self.program.story());
+        let replaced = self.replacing && was_replaced(&self.program);
+        let fine = status.code() == Some(1) && (!alive || replaced || self.is_helpless(&self.program));
+        assert!(fine, "it ended by itself: {}", self.program.story());
         self.restart();
+    }
+
+    /// It has ended because PostgreSQL can't decode its log, and said so; the next one may begin again.
+    fn is_helpless(&self, program: &Connector) -> bool {
+        let log = program.log();
+        let mut lines = log.lines();
+        let helpless = lines.any(|line| is_undecodable(line) && line.contains("set on_gap: resnapshot"));
+        if helpless {
+            allow_gaps(self.world);
+        }
+        helpless
     }
 
     /// Everything works: no instance ends any more. Returns the logs of all.
@@ -304,7 +354,13 @@ impl<'a> Stage<'a> {
         let status = self.program.wait(Duration::from_secs(20));
         let alive = SIGNS_OF_LIFE.iter().any(|sign| self.program.log_contains(sign));
         // One that is just starting does not know signals yet.
-        assert!(status.code() == Some(0) || !alive, "after SIGTERM: {}", self.program.story());
+        let fine = status.code() == Some(0) || !alive || self.is_helpless(&self.program);
+        assert!(fine, "after SIGTERM: {}", self.program.story());
+    }
+
+    /// Redis is reached as quickly as it can be.
+    pub(super) fn open_the_way(&mut self) {
+        self.redis.throttle(0);
     }
 
     fn way(&mut self, way: Way) -> &mut Proxy {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::faults::is_undecodable;
 use super::tables::{self, Table};
 use crate::harness::World;
 
@@ -68,11 +69,18 @@ pub(crate) fn begin(world: &World) {
     world.sql(&format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'test_decoding')"));
 }
 
-pub(crate) fn read(world: &World) -> Vec<Transaction> {
+/// `None` when PostgreSQL can't decode it, see [`super::faults::UNDECODABLE`].
+pub(crate) fn read(world: &World) -> Option<Vec<Transaction>> {
     let sql = format!("SELECT data FROM pg_logical_slot_peek_changes('{SLOT}', NULL, NULL)");
     let mut transactions: Vec<Transaction> = Vec::new();
-    for row in world.rows(&sql) {
-        let line = row[0].clone().unwrap();
+    let lines = match world.with_postgres(|client| client.query(&sql, &[])) {
+        Err(error) if error.as_db_error().is_some_and(|error| is_undecodable(error.message())) => {
+            return None;
+        }
+        lines => lines.unwrap(),
+    };
+    for row in lines {
+        let line: String = row.get(0);
         if let Some(xid) = line.strip_prefix("BEGIN ") {
             transactions.push(Transaction { xid: xid.to_owned(), changes: Vec::new() });
         } else if let Some(change) = line.strip_prefix("table ") {
@@ -82,7 +90,7 @@ pub(crate) fn read(world: &World) -> Vec<Transaction> {
         }
     }
     transactions.retain(|transaction| !transaction.changes.is_empty());
-    transactions
+    Some(transactions)
 }
 
 /// `public.t: INSERT: id[integer]:1 …`, or `public.a, public.b: TRUNCATE: (no-flags)`.

@@ -43,13 +43,16 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn torture() {
-    // Few and quick ones, so that everybody runs them with every change.
-    let first = number("TORTURE_FIRST_SEED", 10);
-    let seeds = number("TORTURE_SEEDS", 6);
-    let workers = number("TORTURE_WORKERS", thread::available_parallelism().map_or(2, |n| n.get() as u64));
+    // Few, so that everybody runs them with every change.
+    let first = number("TORTURE_FIRST_SEED", 1);
+    let seeds = number("TORTURE_SEEDS", 20);
+    // A seed waits for most of its time: for servers to start, and for silence to be noticed.
+    let processors = thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let workers = number("TORTURE_WORKERS", 2 * processors);
     let began = Instant::now();
     let next = AtomicU64::new(first);
     let failed = Mutex::new(BTreeMap::new());
+    let all = Mutex::new(Seen::default());
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
@@ -62,7 +65,10 @@ fn torture() {
                     // The thread's name is the world's.
                     let run = thread::Builder::new().name(format!("torture_{seed}")).spawn(move || one(seed));
                     match run.unwrap().join() {
-                        Ok(summary) => println!("seed {seed}: {summary}"),
+                        Ok(seen) => {
+                            println!("seed {seed}: {}", seen.story);
+                            *all.lock().unwrap_or_else(PoisonError::into_inner) += seen;
+                        }
                         Err(panic) => {
                             let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                             println!(
@@ -75,18 +81,45 @@ fn torture() {
             });
         }
     });
-    let failed = failed.into_inner().unwrap();
+    let (failed, all) = (failed.into_inner().unwrap(), all.into_inner().unwrap());
+    let run = next.load(Relaxed).min(first + seeds) - first;
     println!(
-        "{} seeds from {first} in {:.0?}",
-        next.load(Relaxed).min(first + seeds) - first,
-        began.elapsed()
+        "{run} seeds from {first} in {:.0?}: {} faults, {} transactions, {} changes; {} times PostgreSQL could not \
+         decode its own log",
+        began.elapsed(),
+        all.faults,
+        all.transactions,
+        all.changes,
+        all.undecodable
     );
+    assert!(all.undecodable <= 1 + run / 10, "PostgreSQL rarely fails to decode its log");
     let list: Vec<String> = failed.iter().map(|(seed, text)| format!("seed {seed}: {text}")).collect();
     assert!(list.is_empty(), "{} seeds failed:\n{}", list.len(), list.join("\n\n"));
 }
 
-/// One seed; returns what there was of everything.
-fn one(seed: u64) -> String {
+/// What there was of everything.
+#[derive(Debug, Default)]
+struct Seen {
+    faults: usize,
+    transactions: u64,
+    changes: usize,
+    /// PostgreSQL could not decode its own log, see [`faults::UNDECODABLE`].
+    undecodable: u64,
+    /// The same in words.
+    story: String,
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Seen) {
+        self.faults += other.faults;
+        self.transactions += other.transactions;
+        self.changes += other.changes;
+        self.undecodable += other.undecodable;
+    }
+}
+
+/// One seed.
+fn one(seed: u64) -> Seen {
     let began = Instant::now();
     let mut random = Random::new(seed);
     let postgres = pg::Settings::default()
@@ -113,9 +146,9 @@ fn one(seed: u64) -> String {
     world.sql(tables::SCHEMA);
     history::begin(&world);
     // Most tables are read in one piece, the first one sometimes in several.
-    let more = if random.chance(30) { 2_500 } else { 0 };
+    let more = if random.chance(30) { 1_200 } else { 0 };
     world.sql(&format!("{}; ANALYZE", tables::ROWS.replace("{more}", &more.to_string())));
-    // Most snapshots are disturbed in some way: they take so long.
+    // Many snapshots take so long that they are disturbed in some way.
     if random.chance(50) {
         to_redis.throttle(random.within(50, 500) * 1_000);
     }
@@ -135,66 +168,78 @@ fn one(seed: u64) -> String {
             random.pause(0, 50);
         }
         stage.recover();
+        // What there was to disturb of the snapshot is over; the rest need not wait for so slow a way.
+        stage.open_the_way();
         tried.push(faults);
     }
     random.pause(50, 300);
-    let committed = writers.stop();
-    let logs = stage.finish();
-    let told = check(&world, &logs).unwrap_or_else(|wrong| {
+    let transactions = writers.stop();
+    let mut logs = stage.finish();
+    let checked = check(&world, &mut logs).unwrap_or_else(|wrong| {
         panic!("{wrong}\nfaults: {tried:?}\n{}", logs.join("--- next instance ---\n"))
     });
-    assert!(committed >= 20, "only {committed} transactions");
-    format!("{committed} transactions, {told}, {tried:?}, {:.1?}", began.elapsed())
+    assert!(transactions >= 20, "only {transactions} transactions");
+    let redefined = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
+    let redefined = redefined("definition changed") + redefined("the definition of");
+    let Checked { changes, keys, undecodable } = checked;
+    let undecodable_too = if undecodable { ", PostgreSQL could not decode its log" } else { "" };
+    Seen {
+        faults: tried.iter().map(Vec::len).sum(),
+        transactions,
+        changes,
+        undecodable: undecodable.into(),
+        story: format!(
+            "{transactions} transactions, {changes} changes, {keys} keys, {redefined} times redefined, {tried:?}, \
+             {:.1?}{undecodable_too}",
+            began.elapsed()
+        ),
+    }
+}
+
+/// What was compared.
+struct Checked {
+    changes: usize,
+    keys: usize,
+    undecodable: bool,
 }
 
 /// Everything is in Redis as it must be; says what was compared, or what is wrong.
-fn check(world: &World, logs: &[String]) -> Result<String, String> {
-    let last = world.run_with(&["--until-caught-up"]);
-    let status = last.wait(Duration::from_secs(120));
-    if !status.success() {
-        let again: Vec<String> = (0..5)
-            .map(|_| {
-                let c = world.run_with(&["--until-caught-up"]);
-                let s = c.wait(Duration::from_secs(120));
-                format!("{s}: {}", c.log())
-            })
-            .collect();
-        let peek = world.with_postgres(|c| {
-            c.simple_query("SELECT count(*) FROM pg_logical_slot_peek_changes('history', NULL, NULL)")
-                .map(|m| format!("{m:?}"))
-        });
-        panic!("--until-caught-up: {} again: {again:#?} peek {peek:?}", last.story());
+fn check(world: &World, logs: &mut Vec<String>) -> Result<Checked, String> {
+    let mut last = world.run_with(&["--until-caught-up"]);
+    let mut status = last.wait(Duration::from_secs(120));
+    if !status.success() && faults::is_undecodable(&last.log()) {
+        faults::allow_gaps(world);
+        logs.push(last.log());
+        last = world.run_with(&["--until-caught-up"]);
+        status = last.wait(Duration::from_secs(120));
     }
-    let history = history::read(world);
-    let events = events::check(world, &history, was_interrupted(logs, &last.log()));
+    assert!(status.success(), "--until-caught-up: {}", last.story());
+    logs.push(last.log());
     let (expected, found) = (tables::expected(world), tables::found(world));
     let mut wrong = tables::differences(&expected, &found);
-    wrong.extend(events);
+    let history = history::read(world);
+    let undecodable = logs.iter().any(|log| faults::is_undecodable(log));
+    match &history {
+        _ if undecodable => wrong.extend(events::check_gap(world)),
+        Some(history) => wrong.extend(events::check(world, history, was_interrupted(logs))),
+        None => {}
+    }
     if wrong.is_empty() {
-        let (code, verify) = world.finish(&["verify", "-c", &only_hashes(world)]);
+        let (code, verify) = world.finish(&["verify", "-c", &world.config_file().to_string_lossy()]);
         if code == Some(0) {
-            let changes: usize = history.iter().map(|transaction| transaction.changes.len()).sum();
-            return Ok(format!("{changes} changes, {} keys", found.len()));
+            let changes = history.iter().flatten().map(|transaction| transaction.changes.len()).sum();
+            return Ok(Checked { changes, keys: found.len(), undecodable: undecodable || history.is_none() });
         }
         wrong.push(format!("verify: {}{}", verify.stdout(), verify.story()));
     }
     let count = wrong.len();
     wrong.truncate(6);
-    Err(format!("{count} things are wrong:\n- {}\n{}", wrong.join("\n- "), last.story()))
-}
-
-/// A configuration for `verify`, which knows hashes.
-fn only_hashes(world: &World) -> String {
-    let yaml = std::fs::read_to_string(world.config_file()).unwrap();
-    let lines = yaml.lines().filter(|line| !line.contains("- { type:") || line.contains("{ type: hash"));
-    let path = world.directory().join("hashes.yaml");
-    std::fs::write(&path, lines.fold(String::new(), |yaml, line| yaml + line + "\n")).unwrap();
-    path.to_string_lossy().into_owned()
+    Err(format!("{count} things are wrong:\n- {}", wrong.join("\n- ")))
 }
 
 /// The first snapshot was read in more than one piece, at different times.
-fn was_interrupted(logs: &[String], last: &str) -> bool {
-    let lines = logs.iter().map(String::as_str).chain([last]).flat_map(str::lines);
+fn was_interrupted(logs: &[String]) -> bool {
+    let lines = logs.iter().flat_map(|log| log.lines());
     let mut began = 0;
     for line in lines {
         if line.contains("snapshot goes on") {
