@@ -21,3 +21,4 @@ mod targets;
 mod torture;
 mod values;
 mod verify;
+mod versions;

@@ -228,7 +228,8 @@ mod tests {
             database: String::new(),
             active_pid: None,
             confirmed: Lsn(confirmed),
-            lost: false,
+            lost: None,
+            synced: false,
         };
         let found = Found { origin: &origin, history, slot: &slot };
         check(checkpoint, &found, &config).err().map(|error| error.to_string())

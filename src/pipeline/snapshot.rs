@@ -323,7 +323,7 @@ impl Session<'_> {
                 let fresh = state.retired.is_empty();
                 note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
-                state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.until.0));
+                state.base = fresh.then(|| (snapshot.visibility.to_string(), snapshot.exact_until().0));
             } else {
                 resumed = true;
             }

@@ -38,6 +38,14 @@ pub enum Error {
         /// What was wrong.
         what: String,
     },
+    /// The server can't serve us as it is now: a standby that has not been promoted.
+    #[error("PostgreSQL at {address}: {what}")]
+    Standby {
+        /// Host and port.
+        address: String,
+        /// What it can't do, and what mends it.
+        what: String,
+    },
     /// A setting, a password or a file keeps us from connecting.
     #[error("{0}")]
     Setting(String),
@@ -47,7 +55,7 @@ impl Error {
     /// True when the same thing may work later without anybody's help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Io { .. } | Error::Silent { .. } => true,
+            Error::Io { .. } | Error::Silent { .. } | Error::Standby { .. } => true,
             Error::Server { error, .. } => error.is_transient(),
             Error::Protocol { .. } | Error::Setting(_) => false,
         }

@@ -33,3 +33,4 @@ mod wire;
 pub(crate) use connect::{Connection, Purpose};
 pub use error::{Error, ServerError};
 pub(crate) use postgres_protocol::escape::{escape_identifier as identifier, escape_literal as literal};
+pub(crate) use query::Server;

@@ -9,6 +9,15 @@ use super::{Connection, Error, ServerError};
 /// One row of an answer: the columns' text, `None` for NULL.
 pub(crate) type TextRow = Vec<Option<String>>;
 
+/// What decides which features there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// `server_version_num`.
+    pub(crate) version: u32,
+    /// It follows a primary.
+    pub(crate) standby: bool,
+}
+
 impl Connection {
     /// Runs `sql` and returns the rows of all its statements.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, Error> {
@@ -39,6 +48,13 @@ impl Connection {
             None => Ok(rows),
             Some(error) => Err(Error::Server { doing: first_line(sql), error: Box::new(error) }),
         }
+    }
+
+    /// What kind of server this is.
+    pub(crate) async fn server(&mut self) -> Result<Server, Error> {
+        let version = self.server_version().await?;
+        let standby = self.query_one("SELECT pg_catalog.pg_is_in_recovery()").await?.as_deref() == Some("t");
+        Ok(Server { version, standby })
     }
 
     /// `server_version_num`: 150004 is version 15.4, 90624 version 9.6.24.
