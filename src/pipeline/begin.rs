@@ -403,9 +403,8 @@ async fn start_stream(
 ) -> Result<(Stream, Origin, Vec<(u32, Lsn)>), Error> {
     let source = &pipeline.config.source;
     let mut connection = Connection::open(source, Purpose::Replication).await?;
-    let identity = connection.query("IDENTIFY_SYSTEM").await?.into_iter().next().unwrap_or_default();
-    let column = |index: usize| identity.get(index).cloned().flatten().unwrap_or_default();
-    let origin = Origin { system_id: column(0), timeline: column(1), slot: source.slot.clone() };
+    let (system_id, timeline) = connection.identify_system().await?;
+    let origin = Origin { system_id, timeline, slot: source.slot.clone() };
     let history = gap::history(&mut connection, &origin, checkpoint).await?;
     if let Some(checkpoint) = checkpoint {
         gap::check(checkpoint, &Found { origin: &origin, history: &history, slot }, &pipeline.config)?;

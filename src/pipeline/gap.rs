@@ -221,7 +221,7 @@ mod tests {
         confirmed: u64,
     ) -> Option<String> {
         let text = "source: { url: postgresql://h/d, slot: s }\ntarget: { url: redis://h }";
-        let config = Config::parse(text, "", &|_| Some("me".to_owned())).unwrap();
+        let config = Config::parse(text, "", &|name| (name == "PGUSER").then(|| "me".to_owned())).unwrap();
         let origin = Origin { timeline: timeline.into(), ..checkpoint.origin.clone() };
         let slot = Slot {
             plugin: String::new(),

@@ -50,6 +50,18 @@ impl Connection {
         }
     }
 
+    /// The system identifier and the timeline, on a replication connection.
+    pub(crate) async fn identify_system(&mut self) -> Result<(String, String), Error> {
+        let row = match self.query("IDENTIFY_SYSTEM").await {
+            Ok(rows) => rows.into_iter().next().unwrap_or_default(),
+            // Taken for SQL: somebody in between has dropped the parameter `replication`.
+            Err(Error::Server { error, .. }) if error.code == "42601" => return Err(self.pooler(&error)),
+            Err(error) => return Err(error),
+        };
+        let column = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
+        Ok((column(0), column(1)))
+    }
+
     /// What kind of server this is.
     pub(crate) async fn server(&mut self) -> Result<Server, Error> {
         let version = self.server_version().await?;

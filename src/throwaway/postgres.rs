@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -244,6 +245,16 @@ impl Postgres {
     /// The data directory.
     pub fn data_directory(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Writes a file beside the data, which only the server's user may read: a key, or `pg_hba.conf`.
+    pub fn put_file(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.data_directory().join(name);
+        fs::write(&path, contents)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .doing(|| format!("write {}", path.display()))?;
+        self.account.own(&path)?;
+        Ok(path)
     }
 
     /// Everything the server has logged.

@@ -51,8 +51,8 @@ macro_rules! needs {
         }
     };
 }
-use needs;
+pub(crate) use needs;
 
-fn is_installed(version: u32) -> bool {
+pub(crate) fn is_installed(version: u32) -> bool {
     postgres_installations().iter().any(|installation| installation.version == version)
 }
