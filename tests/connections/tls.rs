@@ -8,11 +8,11 @@ use crate::harness::{Authority, World};
 const HBA: &str = "
     hostssl all tls all trust
     hostnossl all plain all trust
-    host all both all trust";
+    host all either all trust";
 
 fn world() -> World {
     let world = server(HBA);
-    for name in ["tls", "plain", "both"] {
+    for name in ["tls", "plain", "either"] {
         super::role(&world, name, "hunter2");
     }
     world
@@ -29,16 +29,16 @@ fn connects(world: &World, user: &str, options: &str, tls: bool) {
 fn with_and_without() {
     let world = world();
     assert_says(
-        run(&world, &url(&world, "both", "sslmode=require"), "", &[]),
+        run(&world, &url(&world, "either", "sslmode=require"), "", &[]),
         &["does not offer TLS", "ssl = on"],
     );
-    connects(&world, "both", "sslmode=prefer", false);
+    connects(&world, "either", "sslmode=prefer", false);
     let authority = Authority::new(world.directory(), "authority");
     with_tls(&world, &authority, &["localhost"]);
-    connects(&world, "both", "sslmode=disable", false);
-    connects(&world, "both", "sslmode=allow", false);
-    connects(&world, "both", "sslmode=prefer", true);
-    connects(&world, "both", "sslmode=require", true);
+    connects(&world, "either", "sslmode=disable", false);
+    connects(&world, "either", "sslmode=allow", false);
+    connects(&world, "either", "sslmode=prefer", true);
+    connects(&world, "either", "sslmode=require", true);
     // What the server refuses one way is tried the other way.
     connects(&world, "tls", "sslmode=allow", true);
     connects(&world, "plain", "sslmode=prefer", false);
@@ -69,7 +69,7 @@ fn certificates_are_checked() {
     let system = run(&world, &named.replace(&authority.file().display().to_string(), "system"), "", &[]);
     assert_says(system, &["TLS"]);
     // With certificates that do not hold, `prefer` goes on without TLS, as libpq does.
-    connects(&world, "both", &with("prefer", &stranger), false);
+    connects(&world, "either", &with("prefer", &stranger), false);
     // A file at the usual place counts like one that is named.
     fs::create_dir(world.directory().join(".postgresql")).unwrap();
     fs::copy(stranger.file(), world.directory().join(".postgresql/root.crt")).unwrap();
