@@ -99,6 +99,8 @@ impl Error {
             Error::Usage(_) | Error::Config(_) | Error::Plan { .. } => Family::Usage,
             Error::Postgres(error) if error.is_transient() => Family::Transient,
             Error::Redis(error) if error.is_transient() => Family::Transient,
+            // A password that is being changed: the file that has it is read again.
+            Error::Postgres(error) if error.is_wrong_password() => Family::Denied,
             Error::Redis(error) if error.is_denied() => Family::Denied,
             Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
             Error::Postgres(_)

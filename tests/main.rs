@@ -8,6 +8,7 @@ mod harness;
 
 mod clusters;
 mod command_line;
+mod connections;
 mod dead_letters;
 mod documentation;
 mod faults;
@@ -21,3 +22,4 @@ mod targets;
 mod torture;
 mod values;
 mod verify;
+mod versions;

@@ -32,6 +32,8 @@ mod fields;
 mod nearest;
 mod output;
 mod pattern;
+mod postgres_options;
+mod postgres_service;
 mod postgres_settings;
 mod postgres_url;
 mod raw;
@@ -58,7 +60,9 @@ pub use error::ConfigError;
 pub use nearest::nearest;
 pub use output::{Columns, Output, TableRule};
 pub use pattern::{PatternError, TablePattern};
-pub use postgres_url::{PostgresHost, PostgresUrl, RootCert, SslMode};
+pub use postgres_options::{AuthMethod, ChannelBinding, KeepAlive, SslMode, SslNegotiation, TargetSession};
+pub(crate) use postgres_url::DEFAULT_SOCKETS;
+pub use postgres_url::{PostgresHost, PostgresUrl, RootCert};
 pub use redis_url::{Protocol, RedisHost, RedisUrl, Topology};
 pub use secret::Secret;
 pub use structure::{Format, Index, IndexType, OutputKind, Structure};
@@ -121,7 +125,8 @@ pub struct Source {
     pub retain: Duration,
     /// How many bytes of write-ahead log it stays behind at most; default 1 GiB.
     pub retain_bytes: u64,
-    /// From `password` or `password_file`, else from the URL, else from `PGPASSWORD`.
+    /// From `password` or `password_file`, else from the URL, else from `PGPASSWORD`; without any, the
+    /// password file of libpq is looked at.
     pub password: Secret,
 }
 
@@ -197,7 +202,7 @@ impl Config {
     }
 
     /// Parses the text of a configuration file. `file` names it in messages; `env` is asked for
-    /// variables, also for `PGUSER` and `PGPASSWORD`.
+    /// variables, also for those of libpq (`PGHOST`, `PGUSER`, `PGPASSWORD`, …).
     ///
     /// # Errors
     /// If anything in the text is not understood, missing, contradictory or out of range, or a

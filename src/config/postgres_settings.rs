@@ -11,29 +11,72 @@ pub(super) struct Setting {
 /// Settings that mean something here.
 pub(super) const KNOWN: &[&str] = &[
     "host",
+    "hostaddr",
     "port",
     "user",
     "password",
+    "passfile",
     "dbname",
+    "service",
+    "servicefile",
     "sslmode",
+    "sslnegotiation",
     "sslrootcert",
     "sslcert",
     "sslkey",
+    "sslcertmode",
+    "channel_binding",
+    "require_auth",
+    "target_session_attrs",
+    "load_balance_hosts",
     "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "options",
     "application_name",
     "fallback_application_name",
 ];
 
+/// Variables of libpq that stand for a setting which is given nowhere else. `PGPASSWORD` is not among
+/// them: it stands behind the password of the configuration file.
+pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGPORT", "port"),
+    ("PGUSER", "user"),
+    ("PGPASSFILE", "passfile"),
+    ("PGDATABASE", "dbname"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLNEGOTIATION", "sslnegotiation"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGSSLCERTMODE", "sslcertmode"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
+    ("PGSSLSNI", "sslsni"),
+    ("PGSSLCOMPRESSION", "sslcompression"),
+    ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
+    ("PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
+    ("PGREQUIRESSL", "requiressl"),
+    ("PGGSSENCMODE", "gssencmode"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGOPTIONS", "options"),
+    ("PGAPPNAME", "application_name"),
+];
+
 /// Settings that may be left unheeded without anybody being deceived, with the values for which
-/// that is true (none listed: all). Keep-alive and timeouts of the socket are set by the connector
-/// itself, the encoding is always UTF-8, GSSAPI and TLS compression do not exist here, and the
-/// server name is always sent.
+/// that is true (none listed: all). The encoding is always UTF-8, GSSAPI and TLS compression do not
+/// exist here, the server name is always sent, and TLS is of version 1.2 or 1.3.
 pub(super) const IGNORED: &[(&str, &[&str])] = &[
-    ("keepalives", &[]),
-    ("keepalives_idle", &[]),
-    ("keepalives_interval", &[]),
-    ("keepalives_count", &[]),
-    ("tcp_user_timeout", &[]),
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "utf-8", "auto"]),
     ("gssencmode", &["disable", "prefer"]),
     ("krbsrvname", &[]),
@@ -41,31 +84,20 @@ pub(super) const IGNORED: &[(&str, &[&str])] = &[
     ("gssdelegation", &[]),
     ("sslcompression", &["0"]),
     ("sslsni", &["1"]),
-    ("sslnegotiation", &["postgres"]),
-    ("channel_binding", &["prefer", "disable"]),
-    ("target_session_attrs", &["any"]),
-    ("load_balance_hosts", &["disable"]),
+    ("ssl_min_protocol_version", &["TLSv1", "TLSv1.1", "TLSv1.2"]),
+    ("ssl_max_protocol_version", &["TLSv1.3"]),
+    ("requiressl", &["0"]),
 ];
 
 /// Settings of libpq that ask for something which is not done here. To ignore them would be less
 /// security, another server or another session than was asked for.
 pub(super) const REFUSED: &[&str] = &[
-    "hostaddr",
-    "service",
-    "servicefile",
-    "passfile",
-    "options",
     "replication",
     "requirepeer",
-    "require_auth",
-    "requiressl",
     "sslpassword",
-    "sslcertmode",
     "sslcrl",
     "sslcrldir",
     "sslkeylogfile",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
     "min_protocol_version",
     "max_protocol_version",
     "scram_client_key",
@@ -101,11 +133,12 @@ fn from_url(rest: &str) -> Result<Vec<Setting>, UrlError> {
         parts.hosts.iter().map(|(_, port)| port.map_or(String::new(), |port| port.to_string())).collect();
     let dbname = decode(parts.path.strip_prefix('/').unwrap_or_default(), "database name")?;
     let mut settings: Vec<Setting> = [
-        ("host", Some(hosts.join(","))),
+        // Nothing at all leaves it to the variables of libpq.
+        ("host", Some(hosts.join(",")).filter(|hosts| !hosts.is_empty())),
         ("port", ports.iter().any(|p| !p.is_empty()).then(|| ports.join(","))),
         ("user", parts.user),
         ("password", parts.password),
-        ("dbname", Some(dbname)),
+        ("dbname", Some(dbname).filter(|name| !name.is_empty())),
     ]
     .into_iter()
     .filter_map(|(key, value)| {

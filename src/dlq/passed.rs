@@ -35,8 +35,7 @@ pub(super) enum Passed {
 
 /// Everything that can be seen in PostgreSQL now was committed before this position.
 pub(super) async fn end_of_log(source: &mut postgres::Connection) -> Result<Lsn, Error> {
-    let end = source.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()").await?;
-    Ok(before_page_header(end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default()))
+    Ok(before_page_header(source.end_of_log().await?))
 }
 
 pub(super) async fn wait(

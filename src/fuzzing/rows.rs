@@ -100,6 +100,7 @@ fn table(name: &str, identity: ReplicaIdentity, key_is_immediate: bool) -> Table
         type_oid,
         type_modifier: -1,
         filled_in: false,
+        generated: false,
     };
     Table {
         oid: 1,
@@ -114,6 +115,7 @@ fn table(name: &str, identity: ReplicaIdentity, key_is_immediate: bool) -> Table
         // So that `{id}` alone tells rows apart.
         unique: vec![vec!["id".to_owned()]],
         selectable: true,
+        has_virtual: false,
         files: String::new(),
         estimated_rows: 0,
     }

@@ -10,9 +10,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
+
+use crate::config::KeepAlive;
 
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -32,6 +35,26 @@ impl Socket {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         Ok(Socket { stream: Stream::Tcp(stream), read_now: false, low_water_mark: 1 })
+    }
+
+    /// How the kernel finds out that the other side is gone. Where it can't be set, the system's values stay.
+    pub(crate) fn keep_alive(&self, keep: &KeepAlive) {
+        let Stream::Tcp(stream) = &self.stream else { return };
+        let _ = sockopt::set_socket_keepalive(stream, keep.enabled);
+        if let Some(idle) = keep.idle.filter(|_| keep.enabled) {
+            let _ = sockopt::set_tcp_keepidle(stream, idle);
+        }
+        if let Some(interval) = keep.interval.filter(|_| keep.enabled) {
+            let _ = sockopt::set_tcp_keepintvl(stream, interval);
+        }
+        if let Some(count) = keep.count.filter(|_| keep.enabled) {
+            let _ = sockopt::set_tcp_keepcnt(stream, count);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(limit) = keep.user_timeout {
+            let _ =
+                sockopt::set_tcp_user_timeout(stream, u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
+        }
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Socket {

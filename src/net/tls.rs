@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -40,17 +41,23 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS can't be set up: {e}"))?;
     let verifier: Arc<dyn ServerCertVerifier> = match settings.trust {
-        Trust::Any => Arc::new(Lenient { chain: None, provider: Arc::clone(&provider) }),
+        Trust::Any => Arc::new(Verifier {
+            chain: None,
+            names: false,
+            roots: Vec::new(),
+            provider: Arc::clone(&provider),
+        }),
         Trust::Authority | Trust::Full => {
-            let roots = Arc::new(read_roots(settings.roots.as_deref())?);
-            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            let store = Arc::new(read_roots(settings.roots.as_deref())?);
+            let chain = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider))
                 .build()
                 .map_err(|e| format!("the certificate authorities can't be used: {e}"))?;
-            if settings.trust == Trust::Full {
-                chain
-            } else {
-                Arc::new(Lenient { chain: Some(chain), provider: Arc::clone(&provider) })
-            }
+            let roots = match &settings.roots {
+                Some(file) => read_certificates(file)?,
+                None => Vec::new(),
+            };
+            let names = settings.trust == Trust::Full;
+            Arc::new(Verifier { chain: Some(chain), names, roots, provider: Arc::clone(&provider) })
         }
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -103,14 +110,26 @@ fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// Checks signatures always, the chain where there is one, and never the name.
+/// Checks signatures always, the chain where there is one, and the name where that is asked for.
 #[derive(Debug)]
-struct Lenient {
+struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
+    names: bool,
+    /// The certificates of the file of authorities. A self-signed one is also the server's own: what
+    /// `openssl req -x509` makes, and many servers have. OpenSSL takes that, webpki wants two different ones.
+    roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl Verifier {
+    /// webpki says this of a certificate that is in its time and is an authority's.
+    fn is_authority_itself(&self, end_entity: &CertificateDer<'_>, error: &rustls::Error) -> bool {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(reason)) = error else { return false };
+        reason.to_string() == "CaUsedAsEndEntity" && self.roots.iter().any(|root| root == end_entity)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -124,7 +143,13 @@ impl ServerCertVerifier for Lenient {
             // The name is the last thing that is checked, after the chain held.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.names => Ok(ServerCertVerified::assertion()),
+            Err(error) if self.is_authority_itself(end_entity, &error) => {
+                if self.names {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             other => other,
         }
     }

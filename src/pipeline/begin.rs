@@ -12,10 +12,11 @@
 //! stream begins and after the checkpoint was read for good they are compared ([`super::gap`]); what
 //! does not fit ends the session, and the next one begins from the slot and reads all tables again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::capture::{Publishing, capture};
 use super::changes;
@@ -34,7 +35,7 @@ use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
-use crate::postgres::{Connection, Purpose};
+use crate::postgres::{self, Connection, Purpose, Server};
 use crate::redis::lane::Fence;
 use crate::redis::lanes::Lanes;
 use crate::redis::{self, Spread};
@@ -53,6 +54,9 @@ struct Taken {
     from: Lsn,
 }
 
+/// How long the making of a slot may take before it is said what it waits for.
+const SLOT_PATIENCE: Duration = Duration::from_secs(3);
+
 impl<'a> Session<'a> {
     /// Takes the slot and the epoch. `None` when a signal came while another instance was at work.
     pub(super) async fn begin(
@@ -64,11 +68,11 @@ impl<'a> Session<'a> {
         let keys = Keys::new(&config.name, redis.spread());
         let mut control = Connection::open(&config.source, Purpose::Sql).await?;
         check_taken_over(&mut redis, &keys, begun).await?;
+        let server = check_server(&mut control).await?;
         // What fitted when the process began and does not any more has changed meanwhile: that is no
         // mistake of the configuration.
         let strictness = if begun.connected { Strictness::Streaming } else { Strictness::Start };
         begun.connected = true;
-        let version = check_version(&mut control).await?;
         check_wal_level(&mut control).await?;
         let mut types = Types::default();
         let watched = changes::look(&mut control, &config.source.publication).await?;
@@ -76,7 +80,7 @@ impl<'a> Session<'a> {
             capture(&mut control, &mut types, (config, &pipeline.file), (Publishing::Allowed, strictness))
                 .await?;
         indexes::require_modules(&mut redis, captured.values().flat_map(|one| &one.outputs)).await?;
-        let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), version).await? else {
+        let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), server).await? else {
             return Ok(None);
         };
         let fence = Fence::raise(&mut redis, &keys.epoch, config.target.durability).await?;
@@ -181,7 +185,7 @@ async fn take_slot(
     pipeline: &Pipeline,
     begun: &mut Begun,
     (redis, control): (&mut redis::Client, &mut Connection),
-    version: u32,
+    server: Server,
 ) -> Result<Option<Taken>, Error> {
     let config = &pipeline.config;
     let keys = Keys::new(&config.name, redis.spread());
@@ -198,26 +202,38 @@ async fn take_slot(
         }
         let there = slot::find(control, &config.source.slot).await?;
         if let Some(slot) = &there
-            && begun.gap.as_ref().is_some_and(|gap| gap.slot == SlotUse::Useless || slot.lost)
+            && begun.gap.as_ref().is_some_and(|gap| gap.slot == SlotUse::Useless || slot.lost.is_some())
             && slot.active_pid.is_none()
+            && !slot.synced
         {
             slot::drop(control, &config.source.slot).await?;
             continue;
         }
         let slot = match there {
             Some(slot) => slot,
-            None => match create_slot(control, pipeline, (found.as_ref(), begun), version).await? {
+            None => match create_slot(control, pipeline, (found.as_ref(), begun), server).await? {
                 Some(slot) => slot,
                 None => continue,
             },
         };
         check_slot(&slot, pipeline, found.as_ref())?;
+        if slot.synced && server.standby {
+            return Err(standby(
+                control,
+                format!(
+                    "it is a standby, and has the slot {} only as a copy of the primary's: connect to the primary, or \
+                     promote this server",
+                    config.source.slot
+                ),
+            ));
+        }
+        begun.primary |= !server.standby;
         if slot.active_pid.is_some() && slot.active_pid == begun.walsender {
             // Our own, of a connection that broke without PostgreSQL noticing.
             slot::terminate(control, begun.walsender.take().unwrap_or_default()).await?;
         }
         let from = found.filter(|_| begun.gap.is_none());
-        match start_stream(pipeline, (from.as_ref(), &slot), version).await {
+        match start_stream(pipeline, (from.as_ref(), &slot), server.version).await {
             Ok((stream, origin, history)) => {
                 begun.walsender = Some(stream.backend_pid());
                 let from = from.map_or(slot.confirmed, |checkpoint| checkpoint.before.lsn);
@@ -254,8 +270,9 @@ async fn check_taken_over(redis: &mut redis::Client, keys: &Keys, begun: &Begun)
     }
 }
 
-async fn check_version(control: &mut Connection) -> Result<u32, Error> {
-    let version = control.server_version().await?;
+async fn check_server(control: &mut Connection) -> Result<Server, Error> {
+    let server = control.server().await?;
+    let version = server.version;
     if version < 120_000 {
         return Err(Error::Setting(format!(
             "PostgreSQL {}.{} is too old: version 12 or later is needed",
@@ -263,7 +280,20 @@ async fn check_version(control: &mut Connection) -> Result<u32, Error> {
             version / 100 % 100
         )));
     }
-    Ok(version)
+    if server.standby && version < 160_000 {
+        let what = format!(
+            "it is a standby, and logical replication from a standby needs PostgreSQL 16 (this is {}): connect to \
+             the primary, or with several hosts in source.url add target_session_attrs=read-write",
+            version / 10_000
+        );
+        return Err(standby(control, what));
+    }
+    Ok(server)
+}
+
+/// It may be promoted while we wait.
+fn standby(control: &Connection, what: String) -> Error {
+    postgres::Error::Standby { address: control.address().to_owned(), what }.into()
 }
 
 async fn check_wal_level(control: &mut Connection) -> Result<(), Error> {
@@ -288,9 +318,19 @@ async fn create_slot(
     control: &mut Connection,
     pipeline: &Pipeline,
     (checkpoint, begun): (Option<&Checkpoint>, &Begun),
-    version: u32,
+    server: Server,
 ) -> Result<Option<Slot>, Error> {
-    let name = &pipeline.config.source.slot;
+    let source = &pipeline.config.source;
+    let name = &source.slot;
+    if server.standby && checkpoint.is_some() && (begun.primary || source.url.hosts.len() > 1) {
+        // The slot can be where it was, on a primary that is only away for a moment.
+        let what = format!(
+            "it is a standby and has no slot {name}: waiting for the primary, or until this server is promoted. To \
+             stay with the primary add target_session_attrs=read-write to source.url; to read from this standby \
+             name it alone"
+        );
+        return Err(standby(control, what));
+    }
     if let Some(checkpoint) = checkpoint
         && begun.gap.is_none()
     {
@@ -301,12 +341,38 @@ async fn create_slot(
         );
         return Err(Error::gap(reason, SlotUse::Useless));
     }
-    match slot::create(control, name, version).await {
+    match create_patiently(control, name, server).await {
         Ok(lsn) => tracing::info!(slot = name, %lsn, "replication slot made"),
         Err(error) if error.sqlstate() == Some("42710") => {}
         Err(error) => return Err(error.into()),
     }
     Ok(slot::find(control, name).await?)
+}
+
+/// Says what PostgreSQL waits for when it takes its time.
+async fn create_patiently(
+    control: &mut Connection,
+    name: &str,
+    server: Server,
+) -> Result<Lsn, postgres::Error> {
+    let mut create = pin!(slot::create(control, name, server));
+    if let Ok(made) = timeout(SLOT_PATIENCE, &mut create).await {
+        return made;
+    }
+    if server.standby {
+        tracing::warn!(
+            slot = name,
+            "a standby can make a slot only when the primary logs what is running there; on the primary run: SELECT \
+             pg_log_standby_snapshot()"
+        );
+    } else {
+        tracing::warn!(
+            slot = name,
+            "PostgreSQL makes the slot when all transactions are over that are open now: SELECT pid, xact_start, \
+             query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start"
+        );
+    }
+    create.await
 }
 
 fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>) -> Result<(), Error> {
@@ -319,11 +385,11 @@ fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>)
             slot.database, slot.plugin, source.url.dbname
         )));
     }
-    if slot.lost {
+    if let Some(loss) = slot.lost {
         let at = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.position.lsn);
         let reason = format!(
-            "the replication slot {name} is invalidated: PostgreSQL has removed write-ahead log that was not read yet, \
-             from {at} on (max_slot_wal_keep_size)"
+            "the replication slot {name} is invalidated: {}. Changes from {at} on are lost",
+            loss.words()
         );
         return Err(Error::gap(reason, SlotUse::Useless));
     }
@@ -337,9 +403,8 @@ async fn start_stream(
 ) -> Result<(Stream, Origin, Vec<(u32, Lsn)>), Error> {
     let source = &pipeline.config.source;
     let mut connection = Connection::open(source, Purpose::Replication).await?;
-    let identity = connection.query("IDENTIFY_SYSTEM").await?.into_iter().next().unwrap_or_default();
-    let column = |index: usize| identity.get(index).cloned().flatten().unwrap_or_default();
-    let origin = Origin { system_id: column(0), timeline: column(1), slot: source.slot.clone() };
+    let (system_id, timeline) = connection.identify_system().await?;
+    let origin = Origin { system_id, timeline, slot: source.slot.clone() };
     let history = gap::history(&mut connection, &origin, checkpoint).await?;
     if let Some(checkpoint) = checkpoint {
         gap::check(checkpoint, &Found { origin: &origin, history: &history, slot }, &pipeline.config)?;

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
 use crate::postgres::catalog::{self, Table, Types};
+use crate::postgres::pgoutput::ReplicaIdentity;
 use crate::postgres::publication::{self, Publication};
 use crate::postgres::{Connection, identifier};
 
@@ -84,7 +85,9 @@ pub(crate) async fn capture(
 ) -> Result<BTreeMap<u32, Captured>, Error> {
     let tables = catalog::tables(connection).await?;
     check_names(config, &tables, file)?;
+    let version = connection.server_version().await?;
     let wanted = choose(config, tables);
+    let wanted = if version < 130_000 { without_roots(wanted)? } else { wanted };
     let mut captured = BTreeMap::new();
     let mut by_name = BTreeSet::new();
     for Wanted { table, outputs, named } in wanted {
@@ -99,7 +102,7 @@ pub(crate) async fn capture(
         }
         captured.insert(one.table.oid, one);
     }
-    publish(connection, config, &mut captured, &by_name, publishing).await?;
+    publish(connection, (config, version), &mut captured, &by_name, publishing).await?;
     // A publication with a list of columns sends less than the table has.
     let mut territories = Territories::default();
     for one in captured.values_mut() {
@@ -188,7 +191,35 @@ fn choose(config: &Config, tables: BTreeMap<u32, Table>) -> Vec<Wanted> {
     wanted
 }
 
+/// PostgreSQL 12 can't publish a partitioned table, only its partitions under their own names.
+fn without_roots(wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Error> {
+    let (roots, others): (Vec<Wanted>, Vec<Wanted>) =
+        wanted.into_iter().partition(|wanted| wanted.table.partitioned);
+    for root in roots {
+        let name = root.table.display_name();
+        if root.named {
+            return Err(Error::Setting(format!(
+                "{name} is partitioned, and PostgreSQL 12 can't publish a partitioned table: upgrade to 13 or later, \
+                 or take {name} out of `tables`"
+            )));
+        }
+        tracing::warn!(
+            table = name,
+            "not captured: it is partitioned, and PostgreSQL 12 can't publish a partitioned table; upgrade to 13 or \
+             later"
+        );
+    }
+    Ok(others)
+}
+
 fn left_out(table: &Table) {
+    if table.identity == ReplicaIdentity::Full {
+        tracing::warn!(
+            table = table.display_name(),
+            "not captured: it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't send"
+        );
+        return;
+    }
     tracing::warn!(
         table = table.display_name(),
         "not captured: it has no primary key and no replica identity; ALTER TABLE {} ADD PRIMARY KEY (…), or \
@@ -199,19 +230,22 @@ fn left_out(table: &Table) {
 
 async fn publish(
     connection: &mut Connection,
-    config: &Config,
+    (config, version): (&Config, u32),
     captured: &mut BTreeMap<u32, Captured>,
     by_name: &BTreeSet<u32>,
     publishing: Publishing,
 ) -> Result<(), Error> {
     let name = &config.source.publication;
-    let Some(found) = publication::find(connection, name).await? else {
-        if !captured.is_empty() && publishing == Publishing::Allowed {
-            let version = connection.server_version().await?;
-            let tables = publishable(captured.values().map(|one| &one.table).collect())?;
-            publication::create(connection, name, &tables, version).await?;
-            tracing::info!(publication = name, tables = tables.len(), "publication made");
-            identify(captured, publication::find(connection, name).await?.as_ref());
+    let mut there = publication::find(connection, name).await?;
+    if there.is_none() && !captured.is_empty() && publishing == Publishing::Allowed {
+        let tables = publishable(captured.values().map(|one| &one.table).collect())?;
+        publication::create(connection, name, &tables, version).await?;
+        tracing::info!(publication = name, tables = tables.len(), "publication made");
+        there = publication::find(connection, name).await?;
+    }
+    let Some(found) = there else {
+        for one in captured.values_mut() {
+            one.table.columns.retain(|column| !column.generated);
         }
         return Ok(());
     };
@@ -236,7 +270,9 @@ async fn publish(
         if found.ours && publishing == Publishing::Allowed {
             publication::add(connection, name, &publishable(missing)?).await?;
             tracing::info!(publication = name, "tables added to the publication");
-            identify(captured, publication::find(connection, name).await?.as_ref());
+            if let Some(found) = publication::find(connection, name).await? {
+                keep_what_is_sent(captured, &found);
+            }
             return Ok(());
         }
         if let Some(named) = missing.iter().find(|table| by_name.contains(&table.oid) && !found.ours) {
@@ -250,29 +286,35 @@ async fn publish(
             "tables that the publication does not send are not captured; {statement};"
         );
     }
-    captured.retain(|oid, one| {
-        let Some(columns) = found.tables.get(oid) else { return false };
-        if let Some(columns) = columns {
-            one.table.columns.retain(|column| columns.contains(&column.name));
-        }
-        true
-    });
-    identify(captured, Some(&found));
+    keep_what_is_sent(captured, &found);
     Ok(())
 }
 
-/// Notes by what each table is sent. A publication of all tables, or of a schema's, has no entry for one.
-fn identify(captured: &mut BTreeMap<u32, Captured>, publication: Option<&Publication>) {
-    let Some(publication) = publication else { return };
-    for (oid, one) in captured {
+/// Leaves out tables and columns that the publication does not send, and notes by what each table is sent. A
+/// publication of all tables, or of a schema's, has no entry for one.
+fn keep_what_is_sent(captured: &mut BTreeMap<u32, Captured>, publication: &Publication) {
+    captured.retain(|oid, one| {
+        let Some(columns) = publication.tables.get(oid) else { return false };
+        one.table.columns.retain(|column| match columns {
+            Some(columns) => columns.contains(&column.name),
+            None => !column.generated,
+        });
         one.published = publication.members.get(oid).unwrap_or(&publication.identity).clone();
-    }
+        true
+    });
 }
 
 /// Published without an identity, a table's own UPDATE and DELETE would fail in the application.
 fn publishable(tables: Vec<&Table>) -> Result<Vec<&Table>, Error> {
     match tables.iter().find(|table| !table.has_usable_identity()) {
         None => Ok(tables),
+        Some(table) if table.identity == ReplicaIdentity::Full => Err(Error::Setting(format!(
+            "{} has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't send: if it were \
+             published, PostgreSQL would reject every UPDATE and DELETE on it; ALTER TABLE {} REPLICA IDENTITY \
+             DEFAULT with a primary key, or make the column STORED",
+            table.display_name(),
+            table.sql_name()
+        ))),
         Some(table) => Err(Error::Setting(format!(
             "{} has no usable replica identity: if it were published, PostgreSQL would reject every UPDATE and \
              DELETE on it; ALTER TABLE {} REPLICA IDENTITY FULL, or give it a primary key that is not deferrable",

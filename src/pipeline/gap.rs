@@ -221,14 +221,15 @@ mod tests {
         confirmed: u64,
     ) -> Option<String> {
         let text = "source: { url: postgresql://h/d, slot: s }\ntarget: { url: redis://h }";
-        let config = Config::parse(text, "", &|_| Some("me".to_owned())).unwrap();
+        let config = Config::parse(text, "", &|name| (name == "PGUSER").then(|| "me".to_owned())).unwrap();
         let origin = Origin { timeline: timeline.into(), ..checkpoint.origin.clone() };
         let slot = Slot {
             plugin: String::new(),
             database: String::new(),
             active_pid: None,
             confirmed: Lsn(confirmed),
-            lost: false,
+            lost: None,
+            synced: false,
         };
         let found = Found { origin: &origin, history, slot: &slot };
         check(checkpoint, &found, &config).err().map(|error| error.to_string())

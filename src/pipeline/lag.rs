@@ -36,6 +36,5 @@ async fn ask(source: &Source, connection: &mut Option<Connection>) -> Result<Lsn
         Some(connection) => connection,
         None => connection.insert(Connection::open(source, Purpose::Sql).await?),
     };
-    let end = connection.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()").await?;
-    Ok(end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default())
+    connection.end_of_log().await
 }

@@ -83,7 +83,9 @@ mod tests {
 
     fn source(retain: Duration) -> Source {
         let text = "source: { url: postgresql://h/d }\ntarget: { url: redis://h }";
-        let config = crate::config::Config::parse(text, "", &|_| Some("me".to_owned())).unwrap();
+        let config =
+            crate::config::Config::parse(text, "", &|name| (name == "PGUSER").then(|| "me".to_owned()))
+                .unwrap();
         Source { retain, ..config.source }
     }
 }

@@ -330,7 +330,7 @@ impl Session<'_> {
                 let fresh = state.retired.is_empty();
                 note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
-                let seen = (snapshot.visibility.to_string(), snapshot.until.0);
+                let seen = (snapshot.visibility.to_string(), snapshot.exact_until().0);
                 state.tell(table.plan.sinks.iter().filter_map(Sink::stream).map(|s| s.name()), &seen);
                 state.base = fresh.then_some(seen);
             } else {

@@ -182,9 +182,7 @@ impl Session<'_> {
 
     /// Everything committed so far lies before this position.
     pub(super) async fn end_of_log(&mut self) -> Result<Lsn, Error> {
-        let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
-        let end = self.control.query_one(sql).await?;
-        let end = end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default();
+        let end = self.control.end_of_log().await?;
         self.progress.heard_of(end);
         Ok(end)
     }

@@ -47,6 +47,8 @@ pub(crate) struct Pipeline {
 pub(super) struct Begun {
     /// Both servers were reached once.
     pub(super) connected: bool,
+    /// The slot was seen on a server that is no standby.
+    pub(super) primary: bool,
     /// The epoch that we wrote last.
     pub(super) epoch: Option<u64>,
     /// The last walsender of ours.
@@ -153,7 +155,7 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
     Ok(())
 }
 
-/// A condition that passes by itself: said once, then once a minute, then when it is over.
+/// A condition that passes by itself: said once, when it is another one, once a minute, and when it is over.
 #[derive(Debug)]
 pub(super) struct Retry {
     what: &'static str,
@@ -162,6 +164,7 @@ pub(super) struct Retry {
     /// It was said that somebody keeps us out, which takes a person to end.
     denied: bool,
     attempts: u32,
+    last: String,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -169,9 +172,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Retry {
     pub(super) fn new(what: &'static str, error: &Error) -> Retry {
-        tracing::warn!("{error}; trying again until it works");
+        let last = error.to_string();
+        tracing::warn!("{last}; trying again until it works");
         let denied = error.family() == Family::Denied;
-        Retry { what, since: Instant::now(), said: Instant::now(), denied, attempts: 0 }
+        Retry { what, since: Instant::now(), said: Instant::now(), denied, attempts: 0, last }
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
@@ -180,7 +184,9 @@ impl Retry {
             self.attempts = self.attempts.min(3);
         }
         let denied = error.family() == Family::Denied && !self.denied;
-        if denied || self.said.elapsed() >= Duration::from_secs(60) {
+        let error = error.to_string();
+        let pause = Duration::from_secs(if error == self.last { 60 } else { 3 });
+        if denied || self.said.elapsed() >= pause {
             self.denied |= denied;
             self.said = Instant::now();
             tracing::warn!(
@@ -189,6 +195,7 @@ impl Retry {
                 self.what,
                 self.since.elapsed().as_secs()
             );
+            self.last = error;
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Column {
     /// Existing rows can have got a value for it when it was added (ADD COLUMN … DEFAULT, identity),
     /// which no change in the stream tells.
     pub(crate) filled_in: bool,
+    /// Computed when the row is stored. PostgreSQL 18 sends it where the publication says so, those before never.
+    pub(crate) generated: bool,
 }
 
 /// A table that can be captured: ordinary or partitioned, permanent, not itself a partition.
@@ -31,7 +33,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) partitioned: bool,
     pub(crate) identity: ReplicaIdentity,
-    /// Without generated columns: the stream does not carry them.
+    /// Without generated columns that no publication can send: virtual ones, and all before PostgreSQL 18.
     pub(crate) columns: Vec<Column>,
     /// Columns of the primary key, in the key's order.
     pub(crate) primary_key: Vec<String>,
@@ -42,6 +44,8 @@ pub(crate) struct Table {
     /// Columns of each other index that lets no two rows have the same values.
     pub(crate) unique: Vec<Vec<String>>,
     pub(crate) selectable: bool,
+    /// Some column is computed when it is read (PostgreSQL 18), which no replication can send.
+    pub(crate) has_virtual: bool,
     /// Names the files that hold the rows; another name when the table was rewritten since.
     pub(crate) files: String,
     /// The planner's estimate of the number of rows; 0 where it has none.
@@ -64,7 +68,7 @@ impl Table {
     /// PostgreSQL accepts UPDATE and DELETE on this table when it is published.
     pub(crate) fn has_usable_identity(&self) -> bool {
         match self.identity {
-            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Full => !self.has_virtual,
             ReplicaIdentity::Index => !self.identity_index.is_empty(),
             ReplicaIdentity::Default => !self.primary_key.is_empty() && self.key_is_immediate,
             ReplicaIdentity::Nothing => false,
@@ -113,18 +117,21 @@ const TABLES: &str = "\
              (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.pg_relation_filenode(t.relid)::pg_catalog.text, \
                                                           ',' ORDER BY t.relid)) \
                 FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) \
-           ELSE pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text END \
+           ELSE pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text END, \
+           EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+                    WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) \
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'";
 
 const COLUMNS: &str = "\
     SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, \
-           a.atthasmissing OR a.atthasdef OR a.attidentity <> '' \
+           a.atthasmissing OR a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' \
       FROM pg_catalog.pg_attribute a \
       JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = '' OR a.attgenerated = 's' \
+             AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 180000) \
        AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
 
@@ -162,7 +169,9 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
     }
     let sql = narrowed(COLUMNS, "a.attrelid") + " ORDER BY a.attrelid, a.attnum";
     for row in connection.query(&sql).await.map_err(doing)? {
-        let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing)] = row.as_slice() else {
+        let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing), Some(generated)] =
+            row.as_slice()
+        else {
             continue;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
@@ -171,6 +180,7 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
                 type_oid: type_oid.parse().unwrap_or(0),
                 type_modifier: modifier.parse().unwrap_or(-1),
                 filled_in: missing == "t",
+                generated: generated == "t",
             });
         }
     }
@@ -202,8 +212,17 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
 }
 
 fn table_of(row: TextRow) -> Option<Table> {
-    let [Some(oid), Some(schema), Some(name), Some(kind), Some(identity), Some(rows), Some(select), files] =
-        <[Option<String>; 8]>::try_from(row).ok()?
+    let [
+        Some(oid),
+        Some(schema),
+        Some(name),
+        Some(kind),
+        Some(identity),
+        Some(rows),
+        Some(select),
+        files,
+        has_virtual,
+    ] = <[Option<String>; 9]>::try_from(row).ok()?
     else {
         return None;
     };
@@ -219,6 +238,7 @@ fn table_of(row: TextRow) -> Option<Table> {
         identity_index: Vec::new(),
         unique: Vec::new(),
         selectable: select == "t",
+        has_virtual: has_virtual.as_deref() == Some("t"),
         files: files.unwrap_or_default(),
         estimated_rows: rows.parse().unwrap_or(0),
     })

@@ -38,6 +38,20 @@ pub enum Error {
         /// What was wrong.
         what: String,
     },
+    /// Several hosts, and none of them will do now.
+    #[error("PostgreSQL: none of the hosts in source.url lets us in: {reasons}")]
+    NoHost {
+        /// Why not, for each.
+        reasons: String,
+    },
+    /// The server can't serve us as it is now: a standby that has not been promoted.
+    #[error("PostgreSQL at {address}: {what}")]
+    Standby {
+        /// Host and port.
+        address: String,
+        /// What it can't do, and what mends it.
+        what: String,
+    },
     /// A setting, a password or a file keeps us from connecting.
     #[error("{0}")]
     Setting(String),
@@ -47,7 +61,7 @@ impl Error {
     /// True when the same thing may work later without anybody's help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Io { .. } | Error::Silent { .. } => true,
+            Error::Io { .. } | Error::Silent { .. } | Error::NoHost { .. } | Error::Standby { .. } => true,
             Error::Server { error, .. } => error.is_transient(),
             Error::Protocol { .. } | Error::Setting(_) => false,
         }
@@ -59,6 +73,11 @@ impl Error {
             Error::Server { error, .. } => Some(&error.code),
             _ => None,
         }
+    }
+
+    /// The password is not the server's: wrong, or changed there and not yet here.
+    pub(crate) fn is_wrong_password(&self) -> bool {
+        self.sqlstate() == Some("28P01")
     }
 
     /// A statement names a column or a table that is not there.
@@ -108,6 +127,21 @@ impl ServerError {
         error
     }
 
+    /// Said by something between us and PostgreSQL that shares its connections.
+    pub(super) fn is_of_a_pooler(&self) -> bool {
+        const WORDS: [&str; 6] = [
+            // PgBouncer, of the settings that are pinned at the start and of `replication`.
+            "unsupported startup parameter",
+            "pgbouncer",
+            "no such database: ",
+            // Amazon RDS Proxy, Supavisor, Odyssey and PgCat.
+            "RDS Proxy",
+            "Supavisor",
+            "odyssey",
+        ];
+        WORDS.iter().any(|word| self.message.contains(word) || self.detail.contains(word))
+    }
+
     /// Classes by the SQLSTATE: connection exceptions (08), transaction rollback (40), insufficient
     /// resources (53), operator intervention (57: shutdown, crash, starting up) and system errors (58)
     /// pass by themselves; so do a slot in use (55006) and a lock not available (55P03).
@@ -140,6 +174,19 @@ impl fmt::Display for ServerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What PgBouncer 1.18 says.
+    #[test]
+    fn poolers() {
+        let pooler = |message: &str| {
+            ServerError { code: "08P01".into(), message: message.into(), ..ServerError::default() }
+                .is_of_a_pooler()
+        };
+        assert!(pooler("unsupported startup parameter: IntervalStyle"));
+        assert!(pooler("unsupported startup parameter: replication"));
+        assert!(pooler("no such database: hr"));
+        assert!(!pooler("database \"hr\" does not exist"));
+    }
 
     #[test]
     fn fields_are_read_and_a_cut_message_is_no_panic() {

@@ -16,20 +16,26 @@
 //! Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", above all "Message
 //! Formats", "Streaming Replication Protocol" and "Logical Streaming Replication Protocol".
 
+mod authenticate;
+mod binding;
 pub(crate) mod catalog;
 pub(crate) mod connect;
 pub(crate) mod copy;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod hosts;
+mod passfile;
 pub(crate) mod pgoutput;
 pub(crate) mod publication;
 mod query;
 pub(crate) mod slot;
 pub(crate) mod snapshot;
 pub(crate) mod stream;
+mod tls;
 mod wire;
 
 pub(crate) use connect::{Connection, Purpose};
 pub use error::{Error, ServerError};
 pub(crate) use postgres_protocol::escape::{escape_identifier as identifier, escape_literal as literal};
+pub(crate) use query::Server;

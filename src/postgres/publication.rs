@@ -102,14 +102,23 @@ fn list(tables: &[&Table]) -> String {
 
 /// The statement that makes the publication.
 pub(crate) fn create_statement(name: &str, tables: &[&Table], version: u32) -> String {
-    // PostgreSQL 12 can't publish a partitioned table by its root.
-    let options = if version >= 130_000 { " WITH (publish_via_partition_root = true)" } else { "" };
+    let options = match version {
+        180_000.. => " WITH (publish_via_partition_root = true, publish_generated_columns = stored)",
+        130_000.. => " WITH (publish_via_partition_root = true)",
+        // It can't publish a partitioned table by its root.
+        _ => "",
+    };
     format!("CREATE PUBLICATION {} FOR TABLE {}{options}", identifier(name), list(tables))
 }
 
 /// The statement that adds tables to it.
 pub(crate) fn add_statement(name: &str, tables: &[&Table]) -> String {
     format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), list(tables))
+}
+
+/// A standby takes no statement that changes something (SQLSTATE read_only_sql_transaction).
+fn place_of(error: &Error) -> &'static str {
+    if error.sqlstate() == Some("25006") { " on the primary" } else { "" }
 }
 
 /// Makes the publication and marks it as ours.
@@ -123,9 +132,10 @@ pub(crate) async fn create(
     let comment = format!("COMMENT ON PUBLICATION {} IS {}", identifier(name), literal(OURS));
     match connection.query(&format!("{statement}; {comment}")).await {
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.sqlstate(), Some("42501")) => Err(Error::Setting(format!(
-            "{}; let the tables' owner run: {statement};",
-            error.doing(format!("making the publication {name}"))
+        Err(error) if matches!(error.sqlstate(), Some("42501" | "25006")) => Err(Error::Setting(format!(
+            "{error}; let the tables' owner run{}: {statement};",
+            place_of(&error),
+            error = error.doing(format!("making the publication {name}"))
         ))),
         // Another instance was quicker.
         Err(error) if matches!(error.sqlstate(), Some("42710" | "23505")) => Ok(()),
@@ -141,8 +151,9 @@ pub(crate) async fn add(connection: &mut Connection, name: &str, tables: &[&Tabl
         // Already a member: another instance was quicker.
         Err(error) if error.sqlstate() == Some("42710") => Ok(()),
         Err(error) => Err(Error::Setting(format!(
-            "{}; let the tables' owner run: {statement};",
-            error.doing(format!("adding tables to the publication {name}"))
+            "{error}; let the tables' owner run{}: {statement};",
+            place_of(&error),
+            error = error.doing(format!("adding tables to the publication {name}"))
         ))),
     }
 }

@@ -9,6 +9,15 @@ use super::{Connection, Error, ServerError};
 /// One row of an answer: the columns' text, `None` for NULL.
 pub(crate) type TextRow = Vec<Option<String>>;
 
+/// What decides which features there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// `server_version_num`.
+    pub(crate) version: u32,
+    /// It follows a primary.
+    pub(crate) standby: bool,
+}
+
 impl Connection {
     /// Runs `sql` and returns the rows of all its statements.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, Error> {
@@ -39,6 +48,25 @@ impl Connection {
             None => Ok(rows),
             Some(error) => Err(Error::Server { doing: first_line(sql), error: Box::new(error) }),
         }
+    }
+
+    /// The system identifier and the timeline, on a replication connection.
+    pub(crate) async fn identify_system(&mut self) -> Result<(String, String), Error> {
+        let row = match self.query("IDENTIFY_SYSTEM").await {
+            Ok(rows) => rows.into_iter().next().unwrap_or_default(),
+            // Taken for SQL: somebody in between has dropped the parameter `replication`.
+            Err(Error::Server { error, .. }) if error.code == "42601" => return Err(self.pooler(&error)),
+            Err(error) => return Err(error),
+        };
+        let column = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
+        Ok((column(0), column(1)))
+    }
+
+    /// What kind of server this is.
+    pub(crate) async fn server(&mut self) -> Result<Server, Error> {
+        let version = self.server_version().await?;
+        let standby = self.query_one("SELECT pg_catalog.pg_is_in_recovery()").await?.as_deref() == Some("t");
+        Ok(Server { version, standby })
     }
 
     /// `server_version_num`: 150004 is version 15.4, 90624 version 9.6.24.

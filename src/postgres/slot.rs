@@ -1,6 +1,6 @@
 //! The replication slot: it keeps the write-ahead log for us and lets one reader in.
 
-use super::{Connection, Error, literal};
+use super::{Connection, Error, Server, literal};
 use crate::lsn::Lsn;
 
 /// A logical slot as the catalog has it.
@@ -12,15 +12,63 @@ pub(crate) struct Slot {
     pub(crate) active_pid: Option<u32>,
     /// Nothing that committed before this position will be sent again.
     pub(crate) confirmed: Lsn,
-    /// `lost`: the write-ahead log that it needs is gone.
-    pub(crate) lost: bool,
+    /// It can't be used any more; why, where the server says so.
+    pub(crate) lost: Option<Loss>,
+    /// A copy of the primary's on a standby, which nobody may read before the standby is promoted.
+    pub(crate) synced: bool,
+}
+
+/// Why a slot is invalidated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Write-ahead log that it needs was removed.
+    LogRemoved,
+    /// Nobody read it for `idle_replication_slot_timeout` (PostgreSQL 18).
+    Idle,
+    /// On a standby: rows of the catalog that it needs were removed on the primary.
+    RowsRemoved,
+    /// On a standby: the primary's `wal_level` was lowered.
+    LevelTooLow,
+}
+
+impl Loss {
+    /// `wal_status`, and `invalidation_reason` where there is such a column (17).
+    fn parse(status: Option<&str>, reason: Option<&str>) -> Option<Loss> {
+        match (status, reason) {
+            (_, Some("idle_timeout")) => Some(Loss::Idle),
+            (_, Some("rows_removed")) => Some(Loss::RowsRemoved),
+            (_, Some("wal_level_insufficient")) => Some(Loss::LevelTooLow),
+            (_, Some("wal_removed")) | (Some("lost"), _) => Some(Loss::LogRemoved),
+            _ => None,
+        }
+    }
+
+    /// What happened, and the setting that decides about it.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Loss::LogRemoved => {
+                "PostgreSQL has removed write-ahead log that was not read yet (max_slot_wal_keep_size)"
+            }
+            Loss::Idle => {
+                "nobody read it for longer than idle_replication_slot_timeout: raise that above the longest \
+                 pause of the connector, or set it to 0"
+            }
+            Loss::RowsRemoved => {
+                "the primary has removed rows of the catalog that it needs: set hot_standby_feedback = on on the \
+                 standby, and primary_slot_name"
+            }
+            Loss::LevelTooLow => "wal_level of the primary was lowered: it has to be logical",
+        }
+    }
 }
 
 /// `None` when there is no slot of this name.
 pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Option<Slot>, Error> {
     let sql = format!(
         "SELECT s.plugin, s.database, s.active_pid, s.confirmed_flush_lsn, \
-                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'wal_status' \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'wal_status', \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'invalidation_reason', \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'synced' \
            FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = {}",
         literal(name)
     );
@@ -33,7 +81,8 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
             database: next().unwrap_or_default(),
             active_pid: next().and_then(|pid| pid.parse().ok()),
             confirmed: next().and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
-            lost: next().as_deref() == Some("lost"),
+            lost: Loss::parse(next().as_deref(), next().as_deref()),
+            synced: next().as_deref() == Some("true"),
         }
     }))
 }
@@ -43,9 +92,10 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
 /// The SQL function does not export a snapshot, and none is needed: which transactions the snapshot
 /// saw is told by their ids (see [`super::snapshot`]).
 ///
-/// From PostgreSQL 17 on, standbys that synchronise slots get it too, so that it survives a failover.
-pub(crate) async fn create(connection: &mut Connection, name: &str, version: u32) -> Result<Lsn, Error> {
-    let failover = if version >= 170_000 { ", failover => true" } else { "" };
+/// From PostgreSQL 17 on, standbys that synchronise slots get it too, so that it survives a failover. A slot
+/// that is made on a standby can't have that.
+pub(crate) async fn create(connection: &mut Connection, name: &str, server: Server) -> Result<Lsn, Error> {
+    let failover = if server.version >= 170_000 && !server.standby { ", failover => true" } else { "" };
     let sql = format!(
         "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput'{failover})",
         literal(name)

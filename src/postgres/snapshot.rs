@@ -21,6 +21,11 @@
 //! is empty for every snapshot from before. So the tables are locked first: ACCESS SHARE, as any SELECT
 //! locks them.
 //!
+//! On a standby `txid_current_snapshot` leaves out the transactions that are running (seen with PostgreSQL
+//! 16): it can't be told which of those behind the oldest the snapshot saw. There all of them are taken for
+//! unseen, and their changes come again onto rows that may have them already: what is written twice
+//! converges, as for rows that were read later.
+//!
 //! Source: PostgreSQL documentation, "Transaction ID and Snapshot Information Functions".
 
 use std::fmt;
@@ -43,6 +48,11 @@ impl Visibility {
     /// No transaction was at work.
     pub(crate) fn is_quiet(&self) -> bool {
         self.oldest == self.next
+    }
+
+    /// Only what was over before the oldest that was running.
+    fn surely(self) -> Visibility {
+        Visibility { next: self.oldest, oldest: self.oldest, running: Vec::new() }
     }
 
     /// The stream has the lower 32 bits of a transaction id; it is at most 2^31 away from `next`.
@@ -81,6 +91,30 @@ pub(crate) struct Snapshot {
     pub(crate) visibility: Visibility,
     /// No transaction whose commit record lies behind this position was seen.
     pub(crate) until: Lsn,
+    /// It may have seen more than `visibility` says.
+    pub(crate) vague: bool,
+}
+
+impl Snapshot {
+    /// Up to which position `visibility` tells exactly what was seen.
+    pub(crate) fn exact_until(&self) -> Lsn {
+        if self.vague { Lsn(self.until.0.saturating_sub(1)) } else { self.until }
+    }
+}
+
+/// What no transaction that can be seen lies behind. A standby shows one before it counts it as applied.
+const LOG_END: &str = "\
+    CASE WHEN pg_catalog.pg_is_in_recovery() \
+         THEN greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn()) \
+         ELSE pg_catalog.pg_current_wal_insert_lsn() END";
+
+impl Connection {
+    /// The end of the log, as far as the reader of a slot gets: on a standby only what was applied is sent.
+    pub(crate) async fn end_of_log(&mut self) -> Result<Lsn, Error> {
+        let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+                               ELSE pg_catalog.pg_current_wal_insert_lsn() END";
+        Ok(self.query_one(sql).await?.and_then(|lsn| lsn.parse().ok()).unwrap_or_default())
+    }
 }
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -94,23 +128,29 @@ pub(crate) async fn take(leader: &mut Connection, tables: &[String]) -> Result<S
         let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
         leader.query(&lock).await.map_err(doing)?;
     }
-    let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.txid_current_snapshot(), \
-                      pg_catalog.pg_current_wal_insert_lsn()";
-    let row = leader.query(sql).await.map_err(doing)?.into_iter().next().unwrap_or_default();
-    let [Some(exported), Some(visibility), Some(until)] = row.as_slice() else {
+    let sql = format!(
+        "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.txid_current_snapshot(), {LOG_END}, \
+                pg_catalog.pg_is_in_recovery()"
+    );
+    let row = leader.query(&sql).await.map_err(doing)?.into_iter().next().unwrap_or_default();
+    let [Some(exported), Some(visibility), Some(until), Some(standby)] = row.as_slice() else {
         return Err(leader.protocol_error("the snapshot has no name"));
     };
+    let visibility: Visibility =
+        visibility.parse().map_err(|()| leader.protocol_error("txid_current_snapshot() is unreadable"))?;
+    let vague = standby == "t";
     let snapshot = Snapshot {
         exported: exported.clone(),
-        visibility: visibility
-            .parse()
-            .map_err(|()| leader.protocol_error("txid_current_snapshot() is unreadable"))?,
+        visibility: if vague { visibility.surely() } else { visibility },
         // A position that the stream will come to also when nothing more is written.
         until: before_page_header(
-            until.parse().map_err(|_| leader.protocol_error("pg_current_wal_insert_lsn() is unreadable"))?,
+            until.parse().map_err(|_| leader.protocol_error("the end of the log is unreadable"))?,
         ),
+        vague,
     };
-    wait_until_on_disk(leader, snapshot.until).await.map_err(doing)?;
+    if !vague {
+        wait_until_on_disk(leader, snapshot.until).await.map_err(doing)?;
+    }
     Ok(snapshot)
 }
 
@@ -154,6 +194,12 @@ mod tests {
         assert!("100:100:".parse::<Visibility>().unwrap().is_quiet());
         assert!("100:110:".parse::<Visibility>().unwrap().saw(105));
         assert!("100:110".parse::<Visibility>().is_err());
+    }
+
+    #[test]
+    fn on_a_standby_what_was_running_is_unseen() {
+        let seen: Visibility = "100:110:".parse::<Visibility>().unwrap().surely();
+        assert_eq!([99, 100, 105, 110].map(|id| seen.saw(id)), [true, false, false, false]);
     }
 
     #[test]

@@ -18,15 +18,18 @@ pub struct Installation {
 }
 
 /// Every PostgreSQL on this machine, in order of preference: the directory named by
-/// `TEST_POSTGRES_BIN`, then `PATH`, then the packages' places with the newest first.
+/// `TEST_POSTGRES_BIN`, then `PATH`, then the packages' places with the newest first, then those that
+/// were installed for tests only.
 pub fn postgres_installations() -> Vec<Installation> {
     let mut found: Vec<Installation> = Vec::new();
     let mut packaged: Vec<Installation> =
         packaged_directories().filter_map(|bin| installation(&bin)).collect();
     packaged.sort_by_key(|i| std::cmp::Reverse(i.version));
+    let mut cached: Vec<Installation> = cached_directories().filter_map(|bin| installation(&bin)).collect();
+    cached.sort_by_key(|i| std::cmp::Reverse(i.version));
     let named = env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from);
     let preferred = named.into_iter().chain(path_directories());
-    for installation in preferred.filter_map(|bin| installation(&bin)).chain(packaged) {
+    for installation in preferred.filter_map(|bin| installation(&bin)).chain(packaged).chain(cached) {
         if !found.contains(&installation) {
             found.push(installation);
         }
@@ -106,6 +109,19 @@ fn packaged_directories() -> impl Iterator<Item = PathBuf> {
     let red_hat = subdirectories(Path::new("/usr"), "pgsql-");
     let brew = homebrew().flat_map(|prefix| subdirectories(&prefix.join("opt"), "postgresql"));
     debian.into_iter().chain(red_hat).chain(brew).map(|directory| directory.join("bin"))
+}
+
+/// Where `.ci/postgres` installs other versions.
+fn cached_directories() -> impl Iterator<Item = PathBuf> {
+    let cache = if rustix::process::geteuid().is_root() {
+        // The home of root is closed to the user that runs the servers.
+        Some(PathBuf::from("/var/cache"))
+    } else {
+        let named = env::var_os("XDG_CACHE_HOME").filter(|name| !name.is_empty()).map(PathBuf::from);
+        named.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+    };
+    let found = cache.map(|cache| subdirectories(&cache.join("redis-connect-postgres/postgres"), ""));
+    found.into_iter().flatten().map(|directory| directory.join("bin"))
 }
 
 fn subdirectories(parent: &Path, prefix: &str) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -72,6 +73,38 @@ impl Postgres {
         let installation = find::postgres(settings.version)?;
         let account = Account::unprivileged()?;
         let template = template(&installation, account)?;
+        Self::start_copy_of(&template, &settings, installation, account)
+    }
+
+    /// Starts a hot standby of this server, which is stopped for a moment to be copied.
+    pub fn standby(&mut self, settings: Settings) -> Result<Self> {
+        self.stop(Shutdown::Fast)?;
+        let signal = self.data_directory().join("standby.signal");
+        fs::write(&signal, "").doing(|| format!("write {}", signal.display()))?;
+        let primary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port);
+        let settings = settings.set("primary_conninfo", &primary).set("hot_standby_feedback", "on");
+        // It waits for the primary until that is started again.
+        let copied =
+            Self::start_copy_of(&self.data_directory(), &settings, self.installation.clone(), self.account);
+        fs::remove_file(&signal).doing(|| format!("remove {}", signal.display()))?;
+        self.start_again()?;
+        copied
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) -> Result<()> {
+        let mut command = Command::new(self.program("pg_ctl"));
+        command.args(["promote", "-w", "-D"]).arg(self.data_directory()).current_dir(self.directory.path());
+        clean(&mut command);
+        run(self.account.run(&mut command))
+    }
+
+    fn start_copy_of(
+        template: &Path,
+        settings: &Settings,
+        installation: Installation,
+        account: Account,
+    ) -> Result<Self> {
         let mut postgres = Self {
             process: None,
             directory: Directory::owned_by(account, "pg")?,
@@ -81,13 +114,13 @@ impl Postgres {
         };
         let data = postgres.data_directory();
         let mut copy = Command::new("cp");
-        copy.arg("-R").arg(&template).arg(&data);
+        copy.arg("-R").arg(template).arg(&data);
         run(account.run(&mut copy))?;
         let file = data.join("postgresql.conf");
         OpenOptions::new()
             .append(true)
             .open(&file)
-            .and_then(|mut f| f.write_all(configuration(&settings, postgres.directory.path()).as_bytes()))
+            .and_then(|mut f| f.write_all(configuration(settings, postgres.directory.path()).as_bytes()))
             .doing(|| format!("write {}", file.display()))?;
         loop {
             match postgres.launch() {
@@ -212,6 +245,16 @@ impl Postgres {
     /// The data directory.
     pub fn data_directory(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Writes a file beside the data, which only the server's user may read: a key, or `pg_hba.conf`.
+    pub fn put_file(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.data_directory().join(name);
+        fs::write(&path, contents)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .doing(|| format!("write {}", path.display()))?;
+        self.account.own(&path)?;
+        Ok(path)
     }
 
     /// Everything the server has logged.

@@ -49,8 +49,7 @@ impl Stream {
         if self.standing.is_some() {
             return Ok(());
         }
-        let end = source.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()").await?;
-        let end = before_page_header(end.and_then(|lsn| lsn.parse().ok()).unwrap_or_default());
+        let end = before_page_header(source.end_of_log().await?);
         let began = Instant::now();
         let (mut last, mut moved) = (None, began);
         while self.standing.is_none() {

@@ -68,6 +68,9 @@ fn somebody_else_reads_the_slot() {
 /// `max_slot_wal_keep_size`: PostgreSQL removes log that the slot still needs.
 #[test]
 fn the_slot_is_invalidated() {
+    if redis_connect_postgres::throwaway::postgres_installations().first().is_some_and(|i| i.version < 13) {
+        crate::harness::skip!("max_slot_wal_keep_size came with PostgreSQL 13");
+    }
     let postgres = pg::Settings::default()
         .set("max_slot_wal_keep_size", "1MB")
         .set("min_wal_size", "32MB")

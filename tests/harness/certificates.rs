@@ -46,6 +46,11 @@ impl Authority {
         self.directory.join(format!("{}.crt", self.name))
     }
 
+    /// Its key, for a server whose certificate is its own authority.
+    pub(crate) fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A server's, for these host names and addresses.
     pub(crate) fn server(&self, file: &str, names: &[&str]) -> Certificate {
         self.sign(

@@ -328,7 +328,8 @@ impl Shape {
                      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
                      JOIN pg_namespace n ON n.oid = c.relnamespace
                      WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0
-                       AND NOT a.attisdropped AND a.attgenerated = ''
+                       AND NOT a.attisdropped AND (a.attgenerated = '' OR a.attgenerated = 's'
+                             AND current_setting('server_version_num')::int >= 180000)
                      UNION ALL
                      SELECT attnum, attname, typbasetype FROM column_type
                      JOIN pg_type t ON t.oid = type AND t.typtype = 'd'

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ pub(crate) struct World {
     directory: Directory,
     /// `None` for the shared cluster.
     own: Option<RefCell<Postgres>>,
+    /// Which shared cluster.
+    version: Option<u32>,
     /// `None` for one that was started by somebody else.
     server: Option<RefCell<Redis>>,
     given: Option<Given>,
@@ -63,14 +65,19 @@ pub(crate) struct World {
     connectors: RefCell<Vec<Arc<Process>>>,
 }
 
-/// The cluster that tests share: never stopped by a test, and cleared when the process ends.
+/// The cluster of a version that tests share: never stopped by a test, and cleared when the process ends.
 ///
 /// Its databases present values oddly by default, so that a connection of the program that forgets
 /// to pin their spelling is found out by whichever test reads a value.
-fn shared() -> &'static Postgres {
-    static SHARED: OnceLock<Postgres> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let settings = odd(pg::Settings::default())
+fn shared(version: Option<u32>) -> &'static Postgres {
+    static SHARED: Mutex<BTreeMap<Option<u32>, &'static OnceLock<Postgres>>> = Mutex::new(BTreeMap::new());
+    let mut clusters = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster: &'static OnceLock<Postgres> =
+        clusters.entry(version).or_insert_with(|| Box::leak(Box::default()));
+    // Those who want another version do not wait for this one.
+    drop(clusters);
+    cluster.get_or_init(|| {
+        let settings = odd(pg::Settings { version, ..pg::Settings::default() })
             .set("max_replication_slots", "200")
             .set("max_wal_senders", "200")
             .set("max_connections", "400");
@@ -101,9 +108,26 @@ impl World {
         Self::with(Settings { postgres: Some(pg::Settings::default()), redis: rd::Settings::durable() })
     }
 
+    /// Like [`World::new`], with a PostgreSQL of this major version.
+    pub(crate) fn of(version: u32) -> Self {
+        Self::sharing(Some(version), Settings::default())
+    }
+
+    /// Like [`World::own`], with a PostgreSQL of this major version and further settings.
+    pub(crate) fn own_of(version: u32, options: &[(&str, &str)]) -> Self {
+        let postgres = pg::Settings { version: Some(version), ..pg::Settings::default() };
+        let postgres = options.iter().fold(postgres, |all, (name, value)| all.set(name, value));
+        Self::with(Settings { postgres: Some(postgres), redis: rd::Settings::durable() })
+    }
+
     pub(crate) fn with(settings: Settings) -> Self {
+        Self::sharing(None, settings)
+    }
+
+    /// The version is that of the shared cluster; `None` for the machine's first.
+    fn sharing(version: Option<u32>, settings: Settings) -> Self {
         let server = Redis::start(settings.redis.clone()).unwrap_or_else(|e| panic!("{e}"));
-        Self::beside(settings, Some(server), None)
+        Self::beside(version, settings, Some(server), None)
     }
 
     /// Like [`World::new`], with a Redis that has RedisJSON and RediSearch. `None` where there is none:
@@ -114,11 +138,11 @@ impl World {
                 let redis = rd::Settings { command, ..rd::Settings::default() };
                 Self::with(Settings { redis, ..Settings::default() })
             }
-            Modules::Server(given) => Self::beside(Settings::default(), None, Some(given)),
+            Modules::Server(given) => Self::beside(None, Settings::default(), None, Some(given)),
         })
     }
 
-    fn beside(settings: Settings, server: Option<Redis>, given: Option<Given>) -> Self {
+    fn beside(version: Option<u32>, settings: Settings, server: Option<Redis>, given: Option<Given>) -> Self {
         let name = unique_name();
         let own = settings.postgres.map(|settings| {
             // The test's own settings come last and count.
@@ -130,6 +154,7 @@ impl World {
         let world = Self {
             directory: Directory::new("world").unwrap_or_else(|e| panic!("{e}")),
             own,
+            version,
             server: server.map(RefCell::new),
             given,
             moved: Cell::new(None),
@@ -159,7 +184,7 @@ impl World {
     }
 
     pub(crate) fn postgres_port(&self) -> u16 {
-        self.own.as_ref().map_or_else(|| shared().port(), |own| own.borrow().port())
+        self.own.as_ref().map_or_else(|| shared(self.version).port(), |own| own.borrow().port())
     }
 
     pub(crate) fn redis_port(&self) -> u16 {
@@ -185,11 +210,11 @@ impl World {
 
     /// The major version of PostgreSQL.
     pub(crate) fn postgres_version(&self) -> u32 {
-        self.own.as_ref().map_or_else(|| shared().version(), |own| own.borrow().version())
+        self.own.as_ref().map_or_else(|| shared(self.version).version(), |own| own.borrow().version())
     }
 
     pub(crate) fn postgres_log(&self) -> String {
-        self.own.as_ref().map_or_else(|| shared().log(), |own| own.borrow().log())
+        self.own.as_ref().map_or_else(|| shared(self.version).log(), |own| own.borrow().log())
     }
 
     /// The world's database.

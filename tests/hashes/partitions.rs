@@ -14,6 +14,9 @@ const ROOT: &str = "
 #[test]
 fn rows_belong_to_the_root_and_may_move_between_partitions() {
     let world = World::new();
+    if world.postgres_version() < 13 {
+        crate::harness::skip!("PostgreSQL 12 can't publish a partitioned table");
+    }
     world.sql(ROOT);
     let live = Live::begin(&world);
     live.assert_equal(&["root"]);
@@ -35,6 +38,11 @@ fn rows_belong_to_the_root_and_may_move_between_partitions() {
 #[test]
 fn partitions_attached_and_detached_later() {
     let world = World::new();
+    if world.postgres_version() < 14 {
+        crate::harness::skip!(
+            "PostgreSQL 13 fails to send rows of partitions that have their columns in another order than the root"
+        );
+    }
     world.sql(ROOT);
     let live = Live::begin(&world);
     live.sql(
@@ -52,6 +60,9 @@ fn partitions_attached_and_detached_later() {
 #[test]
 fn large_values_in_partitions() {
     let world = World::new();
+    if world.postgres_version() < 13 {
+        crate::harness::skip!("PostgreSQL 12 can't publish a partitioned table");
+    }
     world.sql(&format!(
         "{ROOT}; ALTER TABLE root_eu ALTER v SET STORAGE EXTERNAL; ALTER TABLE root ADD COLUMN n int;
          INSERT INTO root VALUES (10, 'eu', {}, 1)",

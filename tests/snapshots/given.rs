@@ -118,6 +118,9 @@ fn a_publication_without_a_table_of_a_pattern_leaves_it_out() {
 #[test]
 fn a_publication_of_partitions_by_their_own_names_is_refused() {
     let world = World::new();
+    if world.postgres_version() < 13 {
+        crate::harness::skip!("PostgreSQL 12 can't publish a partitioned table");
+    }
     world.sql(
         "CREATE TABLE root (id int PRIMARY KEY) PARTITION BY RANGE (id);
          CREATE TABLE low PARTITION OF root FOR VALUES FROM (0) TO (10)",
@@ -149,6 +152,9 @@ fn a_publication_that_leaves_out_deletes_is_not_used_in_silence() {
 #[test]
 fn a_publication_with_a_list_of_columns() {
     let world = World::new();
+    if world.postgres_version() < 15 {
+        crate::harness::skip!("lists of columns came with PostgreSQL 15");
+    }
     world.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t VALUES (1, 'a', 'b')");
     world.sql("CREATE TABLE u (id int PRIMARY KEY)");
     world.sql(&format!("CREATE PUBLICATION {} FOR TABLE t (id, a), u", publication(&world)));

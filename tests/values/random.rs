@@ -227,7 +227,7 @@ impl Rng {
         }
         if self.one_in(2) || parts.is_empty() {
             let sign = self.pick(&["", "-"]);
-            parts.push(format!("{sign}{}.{} seconds", self.below(60), self.digits(0, 6)));
+            parts.push(format!("{sign}{}.{} seconds", self.below(60), self.digits(1, 6)));
         }
         parts.join(" ")
     }

@@ -1,4 +1,4 @@
-use super::{PostgresHost, PostgresUrl, RootCert, SslMode};
+use super::{AuthMethod, PostgresHost, PostgresUrl, RootCert, SslMode};
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
@@ -126,7 +126,7 @@ fn errors() {
         ("postgresql://h?sslmod=x", "an option is not known; did you mean `sslmode`?"),
         (
             "postgresql://h?hunter2=x",
-            "an option is not known; known options: host, port, user, password, dbname, sslmode, sslrootcert, sslcert, sslkey, connect_timeout, application_name, fallback_application_name",
+            "an option is not known; known options: host, hostaddr, port, user, password, passfile, dbname, service, servicefile, sslmode, sslnegotiation, sslrootcert, sslcert, sslkey, sslcertmode, channel_binding, require_auth, target_session_attrs, load_balance_hosts, connect_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_count, tcp_user_timeout, options, application_name, fallback_application_name",
         ),
         (
             "postgresql://h?sslmode=verify-ful",
@@ -142,15 +142,27 @@ fn errors() {
         ),
         ("postgresql://h?sslcert=/c", "sslcert and sslkey belong together; give both or none"),
         ("postgresql://h?connect_timeout=soon", "connect_timeout is not a whole number of seconds"),
-        ("postgresql://h?passfile=/x", "the option passfile is not supported"),
+        ("postgresql://h?sslcrl=/x", "the option sslcrl is not supported"),
+        ("postgresql://h?channel_binding=hunter2", "channel_binding is not one of disable, prefer, require"),
         (
-            "postgresql://h?channel_binding=require",
-            "the option channel_binding is supported only with prefer or disable",
+            "postgresql://h?target_session_attrs=read-writ",
+            "target_session_attrs is not one of any, read-write, read-only, primary, standby, prefer-standby; did you mean `read-write`?",
         ),
         (
-            "postgresql://h?target_session_attrs=primary",
-            "the option target_session_attrs is supported only with any",
+            "postgresql://h?require_auth=md5,!password",
+            "require_auth has methods with and without `!`; write all with it, or none",
         ),
+        (
+            "postgresql://h?sslnegotiation=direct",
+            "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full",
+        ),
+        ("postgresql://h?hostaddr=hunter2", "hostaddr is no IP address"),
+        (
+            "postgresql://a,b?hostaddr=::1",
+            "there are more or fewer addresses in hostaddr than hosts; give one for each",
+        ),
+        ("postgresql://h?keepalives_idle=x", "keepalives_idle is not a whole number"),
+        ("postgresql://h?sslsni=0", "the option sslsni is supported only with 1"),
         ("host=h hunter2", "a word is not written `name=value`"),
         ("host=h hunter2 user=x", "a word is not written `name=value`"),
         ("host=h password='hunter2", "a `'` is not closed"),
@@ -163,6 +175,35 @@ fn errors() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn variables_stand_for_what_is_not_given() {
+    let env = |name: &str| match name {
+        "PGHOST" => Some("v".to_owned()),
+        "PGPORT" => Some("7".to_owned()),
+        "PGUSER" => Some("me".to_owned()),
+        "PGTARGETSESSIONATTRS" => Some("primary".to_owned()),
+        "PGSSLMODE" => Some(String::new()),
+        _ => None,
+    };
+    let shown = |text: &str| PostgresUrl::parse(text, &env).unwrap().to_string();
+    assert_eq!(shown("postgresql://"), "postgresql://me@v:7/me?target_session_attrs=primary");
+    assert_eq!(shown("postgresql://u@h/d?target_session_attrs=any"), "postgresql://u@h:7/d");
+    // An empty value is the default, whatever the variable says.
+    assert_eq!(shown("host=h port= dbname=d target_session_attrs="), "postgresql://me@h:5432/d");
+}
+
+#[test]
+fn methods_and_addresses() {
+    let url = parse(
+        "postgresql://a,b?hostaddr=,10.0.0.1&require_auth=!password,!md5&keepalives_count=5&keepalives=0",
+    );
+    assert_eq!(url.hostaddrs, [None, Some("10.0.0.1".parse().unwrap())]);
+    let allowed = url.require_auth.unwrap();
+    assert!(allowed.contains(&AuthMethod::ScramSha256) && !allowed.contains(&AuthMethod::Md5));
+    assert_eq!((url.keep_alive.enabled, url.keep_alive.count), (false, Some(5)));
+    assert_eq!(parse("hostaddr=10.0.0.1 user=u dbname=d").to_string(), "postgresql://u@10.0.0.1:5432/d");
 }
 
 #[test]
@@ -193,7 +234,7 @@ proptest! {
         cert in "[^\0]{1,8}", timeout in 1..i32::MAX, mode in 0..6usize,
     ) {
         let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-        let mode = super::MODES[mode].0;
+        let mode = super::SSL_MODES[mode].0;
         let url = parse(&format!(
             "host=h user={} dbname={} password={} sslcert={} sslkey=k connect_timeout={timeout} sslmode={mode}",
             quote(&user), quote(&dbname), quote(&password), quote(&cert),
