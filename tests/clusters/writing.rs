@@ -149,3 +149,80 @@ fn urls_that_do_not_fit() {
         assert!(connector.log_contains(words), "{}", connector.story());
     }
 }
+
+/// Words of a page that begin with a plus sign, of the part between two others.
+fn rights(page: &str, from: &str, to: &str) -> Vec<String> {
+    let file: std::path::PathBuf = [env!("CARGO_MANIFEST_DIR"), "docs", page].iter().collect();
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, text) = text.split_once(from).unwrap();
+    let (text, _) = text.split_once(to).unwrap();
+    let words = text.split(|c: char| c.is_whitespace() || "`,;".contains(c));
+    words.filter(|word| word.starts_with('+')).map(str::to_owned).collect()
+}
+
+/// The rights that the documentation names are enough, and each of those for clusters is needed.
+#[test]
+fn rights_of_the_documentation() {
+    let mut cluster = Cluster::start(3, 0);
+    let world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'x' FROM generate_series(1, 500) g");
+    let needed = rights("cluster.md", "beside the [rights]", "## What is not promised");
+    assert_eq!(needed.len(), 7);
+    let beside = format!("~{{redis-connect-postgres:{}:checkpoint}}:*", world.name);
+    let own = format!("~redis-connect-postgres:{}:*", world.name);
+    let mut user = ["ACL", "SETUSER", "app", "reset", "on", ">secret", "~t:*", &own, &beside]
+        .map(str::to_owned)
+        .to_vec();
+    user.extend(rights("redis.md", "ACL SETUSER", "```"));
+    user.extend(rights("redis.md", "| [hash]", "|\n"));
+    let give = |cluster: &Cluster, more: &[String]| {
+        let user: Vec<&str> = user.iter().chain(more).map(String::as_str).collect();
+        for node in 0..3 {
+            cluster.ask::<String>(node, &user);
+        }
+    };
+    give(&cluster, &needed);
+    world.configure(&Config {
+        target_url: Some(cluster.url().replace("://", "://app:secret@")),
+        tables: "public.*: { type: hash }",
+        ..Config::default()
+    });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    world.sql("UPDATE t SET v = 'y'; UPDATE t SET id = id + 1000 WHERE id < 50; TRUNCATE t; INSERT INTO t VALUES (1, 'z')");
+    world.eventually("it is in Redis", || {
+        cluster.get::<Option<String>>(&["HGET", "t:1", "v"]).as_deref() == Some("z")
+    });
+    // Keys that move need ASKING.
+    let new = cluster.add();
+    cluster.ask::<String>(new, &user.iter().chain(&needed).map(String::as_str).collect::<Vec<_>>());
+    for id in 1..=10 {
+        let slot: u16 = cluster.ask(0, &["CLUSTER", "KEYSLOT", &format!("t:{id}")]);
+        world.sql(&format!("INSERT INTO t VALUES ({id}, 'a') ON CONFLICT (id) DO UPDATE SET v = 'b'"));
+        cluster.move_slot(slot, new);
+    }
+    world.eventually("all of it", || (1..=10).all(|id| cluster.get(&["EXISTS", &format!("t:{id}")])));
+    crate::faults::stops_cleanly(&connector);
+    assert!(!connector.log_contains("NOPERM"), "{}", connector.story());
+    for missing in needed.iter().filter(|right| *right != "+asking") {
+        let fewer: Vec<String> = needed.iter().filter(|right| *right != missing).cloned().collect();
+        give(&cluster, &fewer);
+        // Somebody else writes under this name, whose connection is to be closed.
+        let mut other = redis::Client::open(format!("redis://127.0.0.1:{}", cluster.port(0)))
+            .unwrap()
+            .get_connection()
+            .unwrap();
+        redis::cmd("CLIENT")
+            .arg(&["SETNAME", &format!("redis-connect-postgres:{}", world.name)])
+            .exec(&mut other)
+            .unwrap();
+        let run = world.run_with(&["--until-caught-up"]);
+        if missing == "+cluster|nodes" {
+            run.end();
+            continue;
+        }
+        let status = run.wait(Duration::from_secs(20));
+        assert_eq!(status.code(), Some(1), "{missing}: {}", run.story());
+        assert!(run.log_contains("NOPERM"), "{missing}: {}", run.story());
+    }
+}
