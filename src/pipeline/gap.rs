@@ -190,8 +190,8 @@ async fn last_id(redis: &mut redis::Client, stream: &[u8]) -> Result<u64, Error>
     let fields = match redis.call(&[b"XINFO", b"STREAM", stream]).await {
         Ok(Reply::Array(fields)) => fields,
         Ok(_) => return Ok(0),
-        // No such key, or one of another type, which will be told when it is written to; or no right to ask.
-        Err(redis::Error::Refused { .. }) => return Ok(0),
+        // No such key, or one of another type, which will be told when it is written to.
+        Err(redis::Error::Refused { reply, .. }) if !reply.starts_with("NOPERM") => return Ok(0),
         Err(error) => return Err(error.into()),
     };
     let id = fields.chunks_exact(2).find_map(|pair| match pair {

@@ -20,7 +20,7 @@ pub(crate) const SERVICE: &str = "shop";
 pub(crate) fn sentinel_settings(master: u16, quorum: u32, lines: &str) -> rd::Settings {
     let configuration = format!(
         "sentinel monitor {SERVICE} 127.0.0.1 {master} {quorum}\n\
-         sentinel down-after-milliseconds {SERVICE} 500\n\
+         sentinel down-after-milliseconds {SERVICE} 1500\n\
          sentinel failover-timeout {SERVICE} 4000\n{lines}\n"
     );
     // Takes the place that the first option has behind the file.

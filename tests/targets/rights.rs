@@ -1,6 +1,7 @@
 //! What a user of Redis may do: exactly what docs/redis.md says is enough, and less is told.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::documentation::rights::needed;
 use crate::faults::stops_cleanly;
@@ -24,7 +25,8 @@ const UNTOLD: [&str; 2] = [
 
 fn world() -> World {
     let world = World::new();
-    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 20) n");
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text, doc text); ALTER TABLE t ALTER doc SET STORAGE EXTERNAL; \
+         INSERT INTO t SELECT n, 'v', CASE n WHEN 2 THEN repeat('x', 9000) END FROM generate_series(1, 20) n");
     let target_url = Some(format!("redis://app:secret@127.0.0.1:{}", world.redis_port()));
     world.configure(&Config { target_url, tables: TABLES, ..Config::default() });
     world
@@ -43,7 +45,13 @@ fn complains(world: &World, right: &str) -> bool {
     let dlq = format!("redis-connect-postgres:{}:dlq", world.name);
     for round in 0..2 {
         let connector = world.run();
-        let told = || connector.log_contains(&words);
+        let told = || {
+            if !connector.is_running() {
+                // Then its log is complete.
+                connector.wait(Duration::from_secs(10));
+            }
+            connector.log_contains(&words)
+        };
         let seen = |key: &str, value: &str| {
             world.redis::<Option<String>>(&["HGET", key, "v"]).as_deref() == Some(value)
         };
@@ -71,7 +79,7 @@ fn complains(world: &World, right: &str) -> bool {
         }
         let _: i64 = world.redis(&["CLIENT", "KILL", "TYPE", "normal", "USER", "app"]);
         world.sql(&format!(
-            "TRUNCATE t; INSERT INTO t SELECT n, 'after {round}' FROM generate_series(1, 20) n"
+            "TRUNCATE t; INSERT INTO t SELECT n, 'after {round}', CASE n WHEN 2 THEN repeat('x', 9000) END FROM generate_series(1, 20) n"
         ));
         if until("a new connection", &|| seen("t:20", &format!("after {round}"))) {
             return told();
