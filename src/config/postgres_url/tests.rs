@@ -191,7 +191,7 @@ fn variables_stand_for_what_is_not_given() {
     assert_eq!(shown("postgresql://"), "postgresql://me@v:7/me?target_session_attrs=primary");
     assert_eq!(shown("postgresql://u@h/d?target_session_attrs=any"), "postgresql://u@h:7/d");
     // An empty value is the default, whatever the variable says.
-    assert_eq!(shown("host=h port= dbname=d target_session_attrs="), "postgresql://me@h:5432/d");
+    assert_eq!(shown("host=h port='' dbname=d target_session_attrs="), "postgresql://me@h:5432/d");
 }
 
 #[test]
