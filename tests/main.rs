@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod check;
 mod clusters;
 mod command_line;
 mod connections;

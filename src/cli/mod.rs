@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod check;
 mod dlq;
 mod logging;
 mod reset;
@@ -45,6 +46,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
     Dlq(dlq::Dlq),
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.logs),
+        Command::Check(check) => check.execute(&cli.logs),
         Command::Snapshot(snapshot) => snapshot.execute(&cli.logs),
         Command::Verify(verify) => verify.execute(&cli.logs),
         Command::Dlq(dlq) => dlq.execute(&cli.logs),

@@ -98,6 +98,9 @@ pub struct Config {
     pub on_gap: OnGap,
     /// How much may be set aside that Redis refuses.
     pub dlq: DeadLetterLimit,
+    /// A password was typed, and did not come from a variable or a file: whoever may read the
+    /// configuration file, or the list of processes, may read it.
+    pub has_typed_secret: bool,
 }
 
 /// What is done when the changes between the checkpoint and the slot are lost.
@@ -261,7 +264,11 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         None => fit(&url.dbname),
     };
     let password = target::password(&from, "source", url.password.as_ref())?;
+    let to = Fields::open(target, "target")?;
+    let target = target::read(target)?;
+    let typed = [(&from, &url.password), (&to, &target.url.password)];
     Ok(Config {
+        has_typed_secret: typed.iter().any(|(fields, password)| is_typed(fields, password.is_some())),
         source: Source {
             slot: match from.get("slot") {
                 Some(node) => slot(node)?,
@@ -288,7 +295,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
                 None => Durability::default(),
             },
             name: name.clone(),
-            ..target::read(target)?
+            ..target
         },
         tables: match fields.get("tables") {
             Some(node) => output::rules(node)?,
@@ -313,6 +320,17 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
 
 const RETAIN: Duration = Duration::from_secs(60);
 const RETAIN_BYTES: u64 = 1 << 30;
+
+/// The section's password stands in the file itself.
+fn is_typed(fields: &Fields<'_>, url_has_password: bool) -> bool {
+    let typed = |key| {
+        let node: Option<&Node> = fields.get(key);
+        node.is_some_and(
+            |node| matches!(&node.value, Value::Text { text, from_env: false } if !text.is_empty()),
+        )
+    };
+    typed("password") || (url_has_password && typed("url"))
+}
 
 fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
     let fields = Fields::open(node, "snapshot")?.only(&["workers", "range_rows"])?;
@@ -398,6 +416,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         let message = "sorted_set needs a score, which has no option; write a configuration file";
         ConfigError::about("--type", message)
     })?;
+    let url_passwords = url.password.is_some() || target.password.is_some();
     let secret = |password: &Option<SecretString>| match password {
         Some(password) if !password.expose_secret().is_empty() => Secret::Value(password.clone()),
         _ => Secret::None,
@@ -426,6 +445,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         on_gap: OnGap::default(),
         dlq: DeadLetterLimit::default(),
         plain: output,
+        has_typed_secret: url_passwords,
         name,
     })
 }
