@@ -76,6 +76,12 @@ pub struct Problem {
     pub mend: String,
 }
 
+/// Names of tables, keys and what servers say can hold line ends and worse; what a user is told is one
+/// line, and does nothing to a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// What a slot is good for after changes were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotUse {

@@ -11,6 +11,7 @@ mod clusters;
 mod command_line;
 mod connections;
 mod dead_letters;
+mod dependencies;
 mod documentation;
 mod faults;
 mod gaps;

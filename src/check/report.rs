@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Check;
-use crate::error::{Error, Problem};
+use crate::error::{Error, Problem, one_line};
 use crate::plan::PlanError;
 
 /// How it stands.
@@ -153,11 +153,6 @@ impl fmt::Display for Report {
         }
         writeln!(f, "; {}, {unseen} not seen", counted(*warnings, "warning"))
     }
-}
-
-/// Names of tables and what servers say can hold line ends.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// `1 slot`, `2 slots`.

@@ -54,6 +54,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::ConfigError;
@@ -200,8 +201,11 @@ impl Config {
         if bytes.len() > raw::LARGEST_FILE {
             return Err(fail("the file is larger than 4 MiB".to_owned()));
         }
-        let text = String::from_utf8(bytes).map_err(|_| fail("the file is not UTF-8".to_owned()))?;
-        Config::parse(&text, &file, &environment)
+        let mut text = String::from_utf8(bytes).map_err(|_| fail("the file is not UTF-8".to_owned()))?;
+        let config = Config::parse(&text, &file, &environment);
+        // It can hold passwords.
+        text.zeroize();
+        config
     }
 
     /// Parses the text of a configuration file. `file` names it in messages; `env` is asked for
