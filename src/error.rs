@@ -40,6 +40,9 @@ pub enum Error {
     /// Something about the environment or the source that its owner must change.
     #[error("{0}")]
     Setting(String),
+    /// Something is not as it must be, and this mends it.
+    #[error(transparent)]
+    Unready(#[from] Problem),
     /// Redis refused more than may be set aside.
     #[error(
         "{count} dead letters are in {stream}, {new} more would be more than dlq.max ({max}); the last: {last}. See \
@@ -61,6 +64,22 @@ pub enum Error {
     /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
     #[error("{0}")]
     Restart(String),
+}
+
+/// What is not as it must be. Both `check` and `run` say it with these words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found}: {mend}")]
+pub struct Problem {
+    /// What was found.
+    pub found: String,
+    /// The statement or the setting that mends it.
+    pub mend: String,
+}
+
+/// Names of tables, keys and what servers say can hold line ends and worse; what a user is told is one
+/// line, and does nothing to a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What a slot is good for after changes were lost.
@@ -107,6 +126,7 @@ impl Error {
             | Error::Redis(_)
             | Error::Gap { .. }
             | Error::Setting(_)
+            | Error::Unready(_)
             | Error::DeadLetters { .. } => Family::Definite,
         }
     }

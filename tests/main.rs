@@ -6,10 +6,12 @@
 
 mod harness;
 
+mod check;
 mod clusters;
 mod command_line;
 mod connections;
 mod dead_letters;
+mod dependencies;
 mod documentation;
 mod faults;
 mod gaps;

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod check;
 mod dlq;
+mod hidden;
 mod logging;
 mod reset;
 mod run;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Arguments, Config};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 
 /// Captures row changes from PostgreSQL and keeps Redis in step with them.
 #[derive(Debug, Parser)]
@@ -45,6 +47,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
     Dlq(dlq::Dlq),
@@ -78,8 +81,8 @@ impl Origin {
             (Some(file), _, _) => load_file(file),
             (None, Some(source), Some(target)) => {
                 let arguments = Arguments {
-                    source: source.clone(),
-                    target: target.clone(),
+                    source: hidden::value(source),
+                    target: hidden::value(target),
                     tables: self.tables.clone(),
                     kind: self.kind.clone(),
                 };
@@ -98,6 +101,8 @@ fn load_file(file: &Path) -> Result<(Config, String), Error> {
 
 /// Runs the command that was typed. Exit codes: 0 fine, 1 failed, 2 bad usage or configuration.
 pub fn main() -> ExitCode {
+    hidden::hide();
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -107,6 +112,7 @@ pub fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.logs),
+        Command::Check(check) => check.execute(&cli.logs),
         Command::Snapshot(snapshot) => snapshot.execute(&cli.logs),
         Command::Verify(verify) => verify.execute(&cli.logs),
         Command::Dlq(dlq) => dlq.execute(&cli.logs),
@@ -115,9 +121,19 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "redis-connect-postgres: {error}");
+            let _ = writeln!(std::io::stderr(), "redis-connect-postgres: {}", one_line(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Passwords are in our memory: no core file, and no look into it by another process of the same user.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // Where it can't be done, it is as it was.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

@@ -54,6 +54,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::ConfigError;
@@ -98,6 +99,9 @@ pub struct Config {
     pub on_gap: OnGap,
     /// How much may be set aside that Redis refuses.
     pub dlq: DeadLetterLimit,
+    /// A password was typed, and did not come from a variable or a file: whoever may read the
+    /// configuration file, or the list of processes, may read it.
+    pub has_typed_secret: bool,
 }
 
 /// What is done when the changes between the checkpoint and the slot are lost.
@@ -197,8 +201,11 @@ impl Config {
         if bytes.len() > raw::LARGEST_FILE {
             return Err(fail("the file is larger than 4 MiB".to_owned()));
         }
-        let text = String::from_utf8(bytes).map_err(|_| fail("the file is not UTF-8".to_owned()))?;
-        Config::parse(&text, &file, &environment)
+        let mut text = String::from_utf8(bytes).map_err(|_| fail("the file is not UTF-8".to_owned()))?;
+        let config = Config::parse(&text, &file, &environment);
+        // It can hold passwords.
+        text.zeroize();
+        config
     }
 
     /// Parses the text of a configuration file. `file` names it in messages; `env` is asked for
@@ -261,7 +268,11 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         None => fit(&url.dbname),
     };
     let password = target::password(&from, "source", url.password.as_ref())?;
+    let to = Fields::open(target, "target")?;
+    let target = target::read(target)?;
+    let typed = [(&from, &url.password), (&to, &target.url.password)];
     Ok(Config {
+        has_typed_secret: typed.iter().any(|(fields, password)| is_typed(fields, password.is_some())),
         source: Source {
             slot: match from.get("slot") {
                 Some(node) => slot(node)?,
@@ -288,7 +299,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
                 None => Durability::default(),
             },
             name: name.clone(),
-            ..target::read(target)?
+            ..target
         },
         tables: match fields.get("tables") {
             Some(node) => output::rules(node)?,
@@ -313,6 +324,17 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
 
 const RETAIN: Duration = Duration::from_secs(60);
 const RETAIN_BYTES: u64 = 1 << 30;
+
+/// The section's password stands in the file itself.
+fn is_typed(fields: &Fields<'_>, url_has_password: bool) -> bool {
+    let typed = |key| {
+        let node: Option<&Node> = fields.get(key);
+        node.is_some_and(
+            |node| matches!(&node.value, Value::Text { text, from_env: false } if !text.is_empty()),
+        )
+    };
+    typed("password") || (url_has_password && typed("url"))
+}
 
 fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
     let fields = Fields::open(node, "snapshot")?.only(&["workers", "range_rows"])?;
@@ -398,6 +420,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         let message = "sorted_set needs a score, which has no option; write a configuration file";
         ConfigError::about("--type", message)
     })?;
+    let url_passwords = url.password.is_some() || target.password.is_some();
     let secret = |password: &Option<SecretString>| match password {
         Some(password) if !password.expose_secret().is_empty() => Secret::Value(password.clone()),
         _ => Secret::None,
@@ -426,6 +449,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         on_gap: OnGap::default(),
         dlq: DeadLetterLimit::default(),
         plain: output,
+        has_typed_secret: url_passwords,
         name,
     })
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroize as _;
 
 use super::error::ConfigError;
 
@@ -36,7 +37,8 @@ impl Secret {
             Secret::File(path) => path,
         };
         let fail = |message: String| ConfigError::about(path.display().to_string(), message);
-        let mut bytes = Vec::new();
+        // Large enough from the beginning, so that growing leaves no copies behind.
+        let mut bytes = Vec::with_capacity(LONGEST as usize + 2);
         File::open(path)
             .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
             .map_err(|error| fail(format!("cannot read the password file: {error}")))?;
@@ -44,13 +46,17 @@ impl Secret {
             return Err(fail("the password file is larger than 64 KiB".to_owned()));
         }
         // The bytes are the secret: the error that carries them is dropped.
-        let text = String::from_utf8(bytes).map_err(|_| fail("the password file is not UTF-8".to_owned()))?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let mut whole =
+            String::from_utf8(bytes).map_err(|_| fail("the password file is not UTF-8".to_owned()))?;
+        let text = whole.as_str();
+        let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.is_empty() {
             return Err(fail("the password file is empty".to_owned()));
         }
-        Ok(Some(SecretString::from(text)))
+        let secret = SecretString::from(text);
+        whole.zeroize();
+        Ok(Some(secret))
     }
 }
 

@@ -116,6 +116,8 @@ fn table(name: &str, identity: ReplicaIdentity, key_is_immediate: bool) -> Table
         unique: vec![vec!["id".to_owned()]],
         selectable: true,
         has_virtual: false,
+        schema_usable: true,
+        hides_rows: false,
         files: String::new(),
         estimated_rows: 0,
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::capture::{Publishing, capture};
+use super::capture::{Publishing, choose, publish};
 use super::changes;
 use super::checkpoint::{self, Checkpoint, Keys, Origin, Position};
 use super::gap::{self, Found};
@@ -29,7 +29,9 @@ use super::session::Session;
 use super::shards;
 use super::supervise::{Begun, Pipeline};
 use super::writer::{Start, Writer};
-use crate::error::{Error, SlotUse};
+use crate::check::start;
+use crate::config::Source;
+use crate::error::{Error, Problem, SlotUse};
 use crate::lsn::Lsn;
 use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
@@ -73,13 +75,17 @@ impl<'a> Session<'a> {
         // mistake of the configuration.
         let strictness = if begun.connected { Strictness::Streaming } else { Strictness::Start };
         begun.connected = true;
-        check_wal_level(&mut control).await?;
+        let asked = (config, pipeline.file.as_str());
+        let described = start::postgres(&mut control, asked, strictness).await?;
         let mut types = Types::default();
         let watched = changes::look(&mut control, &config.source.publication).await?;
-        let captured =
-            capture(&mut control, &mut types, (config, &pipeline.file), (Publishing::Allowed, strictness))
-                .await?;
-        indexes::require_modules(&mut redis, captured.values().flat_map(|one| &one.outputs)).await?;
+        let chosen = choose(&mut control, &mut types, asked, strictness).await?;
+        if strictness == Strictness::Start {
+            start::tables(&described, &chosen.captured)?;
+            start::redis(&mut redis, asked, &chosen.captured).await?;
+        }
+        indexes::require_modules(&mut redis, chosen.captured.values().flat_map(|one| &one.outputs)).await?;
+        let captured = publish(&mut control, &types, asked, (chosen, Publishing::Allowed)).await?;
         let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), server).await? else {
             return Ok(None);
         };
@@ -296,23 +302,6 @@ fn standby(control: &Connection, what: String) -> Error {
     postgres::Error::Standby { address: control.address().to_owned(), what }.into()
 }
 
-async fn check_wal_level(control: &mut Connection) -> Result<(), Error> {
-    let level = control.query_one("SHOW wal_level").await?.unwrap_or_default();
-    if level == "logical" {
-        return Ok(());
-    }
-    let managed = control
-        .query_one("SELECT pg_catalog.current_setting('rds.logical_replication', true)")
-        .await?
-        .is_some_and(|setting| !setting.is_empty());
-    let mend = if managed {
-        "set rds.logical_replication to 1 in the DB parameter group of this instance, then reboot it"
-    } else {
-        "ALTER SYSTEM SET wal_level = 'logical', then restart PostgreSQL"
-    };
-    Err(Error::Setting(format!("wal_level is {level}, logical replication needs logical: {mend}")))
-}
-
 /// Makes the slot; `None` when somebody else was quicker.
 async fn create_slot(
     control: &mut Connection,
@@ -376,14 +365,9 @@ async fn create_patiently(
 }
 
 fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>) -> Result<(), Error> {
-    let source = &pipeline.config.source;
-    let name = &source.slot;
-    if slot.plugin != "pgoutput" || slot.database != source.url.dbname {
-        return Err(Error::Setting(format!(
-            "the replication slot {name} belongs to database {} and plugin {}, but is needed for {} and pgoutput: \
-             set source.slot to another name",
-            slot.database, slot.plugin, source.url.dbname
-        )));
+    let name = &pipeline.config.source.slot;
+    if let Some(problem) = foreign_slot(slot, &pipeline.config.source) {
+        return Err(problem.into());
     }
     if let Some(loss) = slot.lost {
         let at = checkpoint.map_or(slot.confirmed, |checkpoint| checkpoint.position.lsn);
@@ -394,6 +378,17 @@ fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>)
         return Err(Error::gap(reason, SlotUse::Useless));
     }
     Ok(())
+}
+
+/// A slot of our name that was made for something else.
+pub(crate) fn foreign_slot(slot: &Slot, source: &Source) -> Option<Problem> {
+    (slot.plugin != "pgoutput" || slot.database != source.url.dbname).then(|| Problem {
+        found: format!(
+            "the replication slot {} belongs to database {} and plugin {}, but is needed for {} and pgoutput",
+            source.slot, slot.database, slot.plugin, source.url.dbname
+        ),
+        mend: "set source.slot to another name".to_owned(),
+    })
 }
 
 async fn start_stream(

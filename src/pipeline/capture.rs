@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::territory::Territories;
-use crate::config::{Config, Nulls, Output, Structure, nearest};
-use crate::error::Error;
+use crate::config::{Config, Nulls, Output, Structure, TableRule, nearest};
+use crate::error::{Error, Problem};
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness, fingerprint};
 use crate::postgres::catalog::{self, Table, Types};
@@ -59,11 +59,20 @@ impl Captured {
 
 /// A table that a rule asks for.
 #[derive(Debug)]
-struct Wanted {
-    table: Table,
-    outputs: Vec<Output>,
+pub(crate) struct Wanted {
+    pub(crate) table: Table,
+    pub(crate) outputs: Vec<Output>,
     /// Its user wrote its name, not a pattern.
-    named: bool,
+    pub(crate) named: bool,
+}
+
+impl Wanted {
+    pub(crate) fn shaped(self, types: &Types, strictness: Strictness) -> Captured {
+        let Wanted { table, outputs, .. } = self;
+        let shape = Shape::of_table(&table, types);
+        let published = String::new();
+        Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, published, strictness }
+    }
 }
 
 /// What may be done about the publication.
@@ -75,6 +84,16 @@ pub(crate) enum Publishing {
     Forbidden,
 }
 
+/// The tables that are asked for, each with a mapping that fits it.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) captured: BTreeMap<u32, Captured>,
+    /// Those whose user wrote their names.
+    by_name: BTreeSet<u32>,
+    /// `server_version_num`.
+    version: u32,
+}
+
 /// Chooses the tables, sees to the publication, and compiles every plan once, so that what does not
 /// fit is found before anything is written.
 pub(crate) async fn capture(
@@ -83,26 +102,51 @@ pub(crate) async fn capture(
     (config, file): (&Config, &str),
     (publishing, strictness): (Publishing, Strictness),
 ) -> Result<BTreeMap<u32, Captured>, Error> {
+    let chosen = choose(connection, types, (config, file), strictness).await?;
+    publish(connection, types, (config, file), (chosen, publishing)).await
+}
+
+/// The first half of [`capture`]: changes nothing.
+pub(crate) async fn choose(
+    connection: &mut Connection,
+    types: &mut Types,
+    (config, file): (&Config, &str),
+    strictness: Strictness,
+) -> Result<Chosen, Error> {
     let tables = catalog::tables(connection).await?;
-    check_names(config, &tables, file)?;
+    if let Some(mistake) = misnamed(config, &tables, file).next() {
+        return Err(mistake);
+    }
+    let Selected { wanted, left_out } = select(config, tables);
     let version = connection.server_version().await?;
-    let wanted = choose(config, tables);
     let wanted = if version < 130_000 { without_roots(wanted)? } else { wanted };
+    for table in left_out {
+        let Problem { found, mend } = keyless(&table);
+        tracing::warn!(table = table.display_name(), "{found}; {mend}");
+    }
     let mut captured = BTreeMap::new();
     let mut by_name = BTreeSet::new();
-    for Wanted { table, outputs, named } in wanted {
-        types.learn(connection, table.columns.iter().map(|column| column.type_oid)).await?;
-        let shape = Shape::of_table(&table, types);
-        let published = String::new();
-        let one =
-            Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, published, strictness };
-        one.plan(file)?;
-        if named {
-            by_name.insert(one.table.oid);
+    for wanted in wanted {
+        types.learn(connection, wanted.table.columns.iter().map(|column| column.type_oid)).await?;
+        if wanted.named {
+            by_name.insert(wanted.table.oid);
         }
+        let one = wanted.shaped(types, strictness);
+        one.plan(file)?;
         captured.insert(one.table.oid, one);
     }
-    publish(connection, (config, version), &mut captured, &by_name, publishing).await?;
+    Ok(Chosen { captured, by_name, version })
+}
+
+/// The second half of [`capture`].
+pub(crate) async fn publish(
+    connection: &mut Connection,
+    types: &Types,
+    (config, file): (&Config, &str),
+    (chosen, publishing): (Chosen, Publishing),
+) -> Result<BTreeMap<u32, Captured>, Error> {
+    let Chosen { mut captured, by_name, version } = chosen;
+    see_to_publication(connection, (config, version), &mut captured, &by_name, publishing).await?;
     // A publication with a list of columns sends less than the table has.
     let mut territories = Territories::default();
     for one in captured.values_mut() {
@@ -120,19 +164,29 @@ pub(crate) async fn capture(
         }
     }
     if captured.is_empty() {
-        return Err(Error::Setting(format!(
-            "no table to capture: none that the role can read has a primary key or a replica identity{}; \
-             GRANT SELECT on them, or name them under `tables`",
-            if config.tables.is_empty() { "" } else { " and fits a pattern under `tables`" }
-        )));
+        return Err(nothing_to_capture(config).into());
     }
     Ok(captured)
 }
 
+pub(crate) fn nothing_to_capture(config: &Config) -> Problem {
+    let fits = if config.tables.is_empty() { "" } else { " and fits a pattern under `tables`" };
+    Problem {
+        found: format!(
+            "no table to capture: none that the role can read has a primary key or a replica identity{fits}"
+        ),
+        mend: "GRANT SELECT on them, or name them under `tables`".to_owned(),
+    }
+}
+
 /// A table that was named and does not exist is a mistake; so is one that may not be read.
-fn check_names(config: &Config, tables: &BTreeMap<u32, Table>, file: &str) -> Result<(), Error> {
-    for rule in &config.tables {
-        let Some((schema, name)) = rule.pattern.exact() else { continue };
+pub(crate) fn misnamed<'a>(
+    config: &'a Config,
+    tables: &'a BTreeMap<u32, Table>,
+    file: &'a str,
+) -> impl Iterator<Item = Error> + 'a {
+    config.tables.iter().filter_map(move |rule| {
+        let (schema, name) = rule.pattern.exact()?;
         let place = if rule.line == 0 { "--tables".to_owned() } else { format!("{file}:{}", rule.line) };
         let Some(table) = tables.values().find(|table| table.schema == schema && table.name == name) else {
             let names: Vec<String> = tables.values().map(Table::display_name).collect();
@@ -143,52 +197,54 @@ fn check_names(config: &Config, tables: &BTreeMap<u32, Table>, file: &str) -> Re
                          its root)"
                     .to_owned(),
             };
-            return Err(Error::Usage(format!(
-                "{place}: there is no table {typed} in {}; {hint}",
-                config.source.url.dbname
-            )));
+            let database = &config.source.url.dbname;
+            return Some(Error::Usage(format!("{place}: there is no table {typed} in {database}; {hint}")));
         };
-        if !table.selectable {
-            return Err(Error::Setting(format!(
-                "{place}: the role {} may not read {typed}: GRANT SELECT ON {} TO {}",
-                config.source.url.user,
-                table.sql_name(),
-                identifier(&config.source.url.user),
-                typed = table.display_name(),
-            )));
-        }
-    }
-    Ok(())
+        let unreadable = unreadable(table, &config.source.url.user)?;
+        Some(Problem { found: format!("{place}: {}", unreadable.found), ..unreadable }.into())
+    })
 }
 
-fn choose(config: &Config, tables: BTreeMap<u32, Table>) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    for table in tables.into_values() {
-        if !table.selectable {
-            continue;
-        }
-        if config.tables.is_empty() {
-            if table.has_usable_identity() {
-                let outputs = vec![config.plain.clone()];
-                wanted.push(Wanted { table, outputs, named: false });
-            } else {
-                left_out(&table);
-            }
-            continue;
-        }
-        let Some(rule) = config.tables.iter().find(|rule| rule.pattern.matches(&table.schema, &table.name))
-        else {
-            continue;
+/// The role may not read the table.
+pub(crate) fn unreadable(table: &Table, role: &str) -> Option<Problem> {
+    let grantee = identifier(role);
+    let schema = match table.schema_usable {
+        true => String::new(),
+        false => format!("GRANT USAGE ON SCHEMA {} TO {grantee}; ", identifier(&table.schema)),
+    };
+    (!table.selectable).then(|| Problem {
+        found: format!("the role {role} may not read {}", table.display_name()),
+        mend: format!("{schema}GRANT SELECT ON {} TO {grantee}", table.sql_name()),
+    })
+}
+
+/// What a configuration asks for.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) wanted: Vec<Wanted>,
+    /// Tables that fit, and can't be published without harm.
+    pub(crate) left_out: Vec<Table>,
+}
+
+/// Chooses among the tables that the role may read.
+pub(crate) fn select(config: &Config, tables: BTreeMap<u32, Table>) -> Selected {
+    let mut selected = Selected { wanted: Vec::new(), left_out: Vec::new() };
+    for table in tables.into_values().filter(|table| table.selectable) {
+        let (outputs, named) = if config.tables.is_empty() {
+            (vec![config.plain.clone()], false)
+        } else {
+            let fits = |rule: &&TableRule| rule.pattern.matches(&table.schema, &table.name);
+            let Some(rule) = config.tables.iter().find(fits) else { continue };
+            (rule.outputs.clone(), rule.pattern.exact().is_some())
         };
-        let named = rule.pattern.exact().is_some();
         // Published without an identity, PostgreSQL would reject the application's own UPDATEs.
         if table.has_usable_identity() || named {
-            wanted.push(Wanted { table, outputs: rule.outputs.clone(), named });
+            selected.wanted.push(Wanted { table, outputs, named });
         } else {
-            left_out(&table);
+            selected.left_out.push(table);
         }
     }
-    wanted
+    selected
 }
 
 /// PostgreSQL 12 can't publish a partitioned table, only its partitions under their own names.
@@ -212,23 +268,23 @@ fn without_roots(wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Error> {
     Ok(others)
 }
 
-fn left_out(table: &Table) {
+/// Why a table that fits a pattern is left out.
+pub(crate) fn keyless(table: &Table) -> Problem {
     if table.identity == ReplicaIdentity::Full {
-        tracing::warn!(
-            table = table.display_name(),
-            "not captured: it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't send"
-        );
-        return;
+        return Problem {
+            found: "not captured: it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't \
+                    send"
+                .to_owned(),
+            mend: without_virtual(table),
+        };
     }
-    tracing::warn!(
-        table = table.display_name(),
-        "not captured: it has no primary key and no replica identity; ALTER TABLE {} ADD PRIMARY KEY (…), or \
-         REPLICA IDENTITY FULL",
-        table.sql_name()
-    );
+    Problem {
+        found: "not captured: it has no primary key and no replica identity".to_owned(),
+        mend: format!("ALTER TABLE {} ADD PRIMARY KEY (…), or REPLICA IDENTITY FULL", table.sql_name()),
+    }
 }
 
-async fn publish(
+async fn see_to_publication(
     connection: &mut Connection,
     (config, version): (&Config, u32),
     captured: &mut BTreeMap<u32, Captured>,
@@ -249,22 +305,10 @@ async fn publish(
         }
         return Ok(());
     };
-    if let Some(partial) = found.partial {
-        return Err(Error::Setting(format!("the publication {name} does not send every change: {partial}")));
+    if let Some(problem) = unusable(name, &found, captured) {
+        return Err(problem.into());
     }
-    let quoted = identifier(name);
-    if let Some(root) = captured.values().find(|one| one.table.partitioned && !found.via_root) {
-        return Err(Error::Setting(format!(
-            "the publication {name} sends partitions under their own names, so {} can't be captured: ALTER \
-             PUBLICATION {quoted} SET (publish_via_partition_root = true)",
-            root.name(),
-        )));
-    }
-    let missing: Vec<&Table> = captured
-        .values()
-        .map(|one| &one.table)
-        .filter(|table| !found.tables.contains_key(&table.oid))
-        .collect();
+    let missing = missing(&found, captured);
     if !missing.is_empty() {
         let statement = publication::add_statement(name, &missing);
         if found.ours && publishing == Publishing::Allowed {
@@ -276,10 +320,7 @@ async fn publish(
             return Ok(());
         }
         if let Some(named) = missing.iter().find(|table| by_name.contains(&table.oid) && !found.ours) {
-            return Err(Error::Setting(format!(
-                "the publication {name} does not send {}; let its owner run: {statement};",
-                named.display_name()
-            )));
+            return Err(unpublished(name, &[named], &missing).into());
         }
         tracing::warn!(
             publication = name,
@@ -288,6 +329,41 @@ async fn publish(
     }
     keep_what_is_sent(captured, &found);
     Ok(())
+}
+
+/// Why a publication that is there can't be used for these tables.
+pub(crate) fn unusable(
+    name: &str,
+    found: &Publication,
+    captured: &BTreeMap<u32, Captured>,
+) -> Option<Problem> {
+    if let Some((why, mend)) = &found.partial {
+        let found = format!("the publication {name} does not send every change: {why}");
+        return Some(Problem { found, mend: mend.clone() });
+    }
+    let root = captured.values().find(|one| one.table.partitioned && !found.via_root)?;
+    Some(Problem {
+        found: format!(
+            "the publication {name} sends partitions under their own names, so {} can't be captured",
+            root.name()
+        ),
+        mend: format!("ALTER PUBLICATION {} SET (publish_via_partition_root = true)", identifier(name)),
+    })
+}
+
+/// The tables that a publication does not send.
+pub(crate) fn missing<'a>(found: &Publication, captured: &'a BTreeMap<u32, Captured>) -> Vec<&'a Table> {
+    let tables = captured.values().map(|one| &one.table);
+    tables.filter(|table| !found.tables.contains_key(&table.oid)).collect()
+}
+
+/// The publication is somebody else's, and does not send `named`.
+pub(crate) fn unpublished(name: &str, named: &[&Table], missing: &[&Table]) -> Problem {
+    let names: Vec<String> = named.iter().map(|table| table.display_name()).collect();
+    Problem {
+        found: format!("the publication {name} does not send {}", names.join(", ")),
+        mend: format!("let its owner run: {};", publication::add_statement(name, missing)),
+    }
 }
 
 /// Leaves out tables and columns that the publication does not send, and notes by what each table is sent. A
@@ -306,20 +382,40 @@ fn keep_what_is_sent(captured: &mut BTreeMap<u32, Captured>, publication: &Publi
 
 /// Published without an identity, a table's own UPDATE and DELETE would fail in the application.
 fn publishable(tables: Vec<&Table>) -> Result<Vec<&Table>, Error> {
-    match tables.iter().find(|table| !table.has_usable_identity()) {
+    match tables.iter().find_map(|table| unpublishable(table)) {
         None => Ok(tables),
-        Some(table) if table.identity == ReplicaIdentity::Full => Err(Error::Setting(format!(
-            "{} has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't send: if it were \
-             published, PostgreSQL would reject every UPDATE and DELETE on it; ALTER TABLE {} REPLICA IDENTITY \
-             DEFAULT with a primary key, or make the column STORED",
-            table.display_name(),
-            table.sql_name()
-        ))),
-        Some(table) => Err(Error::Setting(format!(
-            "{} has no usable replica identity: if it were published, PostgreSQL would reject every UPDATE and \
-             DELETE on it; ALTER TABLE {} REPLICA IDENTITY FULL, or give it a primary key that is not deferrable",
-            table.display_name(),
-            table.sql_name()
-        ))),
+        Some(problem) => Err(problem.into()),
     }
+}
+
+/// Publishing the table would make PostgreSQL reject the application's statements.
+pub(crate) fn unpublishable(table: &Table) -> Option<Problem> {
+    if !table.has_usable_identity() && table.identity == ReplicaIdentity::Full {
+        return Some(Problem {
+            found: format!(
+                "{} has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL can't send: if it were \
+                 published, PostgreSQL would reject every UPDATE and DELETE on it",
+                table.display_name()
+            ),
+            mend: without_virtual(table),
+        });
+    }
+    (!table.has_usable_identity()).then(|| Problem {
+        found: format!(
+            "{} has no usable replica identity: if it were published, PostgreSQL would reject every UPDATE and \
+             DELETE on it",
+            table.display_name()
+        ),
+        mend: format!(
+            "ALTER TABLE {} REPLICA IDENTITY FULL, or give it a primary key that is not deferrable",
+            table.sql_name()
+        ),
+    })
+}
+
+fn without_virtual(table: &Table) -> String {
+    format!(
+        "ALTER TABLE {} REPLICA IDENTITY DEFAULT with a primary key, or make the column STORED",
+        table.sql_name()
+    )
 }

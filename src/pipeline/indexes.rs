@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::capture::Captured;
 use super::session::Session;
 use crate::config::{Output, OutputKind};
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::plan::search::SearchIndex;
 use crate::redis::resp::Reply;
 use crate::redis::{self, Client};
@@ -26,6 +26,19 @@ pub(super) async fn require_modules(
     redis: &mut Client,
     outputs: impl Iterator<Item = &Output>,
 ) -> Result<(), Error> {
+    match missing_modules(redis, outputs).await {
+        Ok(missing) => missing.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
+        // It may not be asked; should the module be missing, the first write will tell.
+        Err(redis::Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The modules that outputs need and Redis does not have.
+pub(crate) async fn missing_modules(
+    redis: &mut Client,
+    outputs: impl Iterator<Item = &Output>,
+) -> Result<Vec<Problem>, redis::Error> {
     let mut needed = BTreeSet::new();
     for output in outputs {
         if output.structure.kind() == OutputKind::Json {
@@ -35,21 +48,19 @@ pub(super) async fn require_modules(
             needed.insert(SEARCH);
         }
     }
+    let mut missing = Vec::new();
     for (module, command, what) in needed {
-        match redis.call(&[b"COMMAND", b"INFO", command]).await {
-            Ok(Reply::Array(found)) if found.iter().all(|one| matches!(one, Reply::Nil)) => {
-                return Err(Error::Setting(format!(
-                    "Redis has no module {module}, which {what} needs: use Redis 8 or later, Redis Stack, or load it \
-                     with `loadmodule` in redis.conf"
-                )));
-            }
-            Ok(_) => {}
-            // It may not be asked; should the module be missing, the first write will tell.
-            Err(redis::Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => {}
-            Err(error) => return Err(error.into()),
+        if let Reply::Array(found) = redis.call(&[b"COMMAND", b"INFO", command]).await?
+            && found.iter().all(|one| matches!(one, Reply::Nil))
+        {
+            missing.push(Problem {
+                found: format!("Redis has no module {module}, which {what} needs"),
+                mend: "use Redis 8 or later, Redis Stack, or load it with `loadmodule` in redis.conf"
+                    .to_owned(),
+            });
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 impl Session<'_> {

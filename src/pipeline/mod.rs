@@ -12,14 +12,14 @@
 //! Nothing that a session knows outlives it, so every restart takes the way that a crash takes.
 
 mod apply;
-mod begin;
-mod capture;
+pub(crate) mod begin;
+pub(crate) mod capture;
 mod changes;
 pub(crate) mod checkpoint;
 mod dead_letters;
 mod gap;
 mod incomplete;
-mod indexes;
+pub(crate) mod indexes;
 pub(crate) mod lag;
 mod ledger;
 mod messages;
@@ -35,7 +35,7 @@ mod snapshot;
 mod stream;
 pub(crate) mod supervise;
 mod sweep;
-mod territory;
+pub(crate) mod territory;
 mod truncate;
 mod writer;
 

@@ -23,7 +23,7 @@ struct Claim {
 
 /// The keys that are taken, by the text that they begin with.
 #[derive(Debug, Default)]
-pub(super) struct Territories {
+pub(crate) struct Territories {
     claims: BTreeMap<String, Vec<Claim>>,
 }
 
@@ -32,7 +32,7 @@ impl Territories {
     ///
     /// Keys can only be the same where the text that one begins with begins the other, so each is
     /// compared with few, however many tables there are.
-    pub(super) fn claim(&mut self, captured: &Captured, plan: &Plan, file: &str) -> Result<(), Error> {
+    pub(crate) fn claim(&mut self, captured: &Captured, plan: &Plan, file: &str) -> Result<(), Error> {
         for (sink, output) in plan.sinks.iter().zip(&captured.outputs) {
             let claim = Claim {
                 pattern: sink.pattern(),

@@ -83,6 +83,17 @@ impl KeyPattern {
         glob
     }
 
+    /// A key that this template can produce.
+    pub(crate) fn example(&self) -> String {
+        let part = |part: &PatternPart| match part {
+            PatternPart::Text(text) => text.clone(),
+            PatternPart::Hole { hole: Hole::Integer, .. } => "0".to_owned(),
+            PatternPart::Hole { hole: Hole::Boolean, .. } => "true".to_owned(),
+            PatternPart::Hole { hole: Hole::Any, .. } => "x".to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// True when this template can have produced `key`.
     pub(crate) fn matches(&self, key: &[u8]) -> bool {
         matches(&self.parts, key)
@@ -196,6 +207,12 @@ mod tests {
             key in "(a|:|-|7|77|true|false|%00|[0-9]{19,21}){0,5}",
         ) {
             prop_assert_eq!(matches(&parts, key.as_bytes()), defined(&parts, key.as_bytes()));
+        }
+
+        #[test]
+        fn examples_are_among_the_keys(parts in prop::collection::vec(part(), 0..5)) {
+            let pattern = KeyPattern::new(parts, Holds::Row);
+            prop_assert!(pattern.matches(pattern.example().as_bytes()));
         }
     }
 

@@ -46,6 +46,10 @@ pub(crate) struct Table {
     pub(crate) selectable: bool,
     /// Some column is computed when it is read (PostgreSQL 18), which no replication can send.
     pub(crate) has_virtual: bool,
+    /// The role may look into the table's schema, without which no right to the table helps.
+    pub(crate) schema_usable: bool,
+    /// A policy of row-level security applies to the role, so it would not see every row.
+    pub(crate) hides_rows: bool,
     /// Names the files that hold the rows; another name when the table was rewritten since.
     pub(crate) files: String,
     /// The planner's estimate of the number of rows; 0 where it has none.
@@ -111,8 +115,8 @@ impl Table {
 const TABLES: &str = "\
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, \
            greatest(c.reltuples, 0)::pg_catalog.int8, \
-           pg_catalog.has_table_privilege(c.oid, 'SELECT') \
-             AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
+           pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
+           pg_catalog.row_security_active(c.oid), \
            CASE c.relkind WHEN 'p' THEN \
              (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.pg_relation_filenode(t.relid)::pg_catalog.text, \
                                                           ',' ORDER BY t.relid)) \
@@ -220,9 +224,11 @@ fn table_of(row: TextRow) -> Option<Table> {
         Some(identity),
         Some(rows),
         Some(select),
+        Some(usage),
+        Some(hides_rows),
         files,
         has_virtual,
-    ] = <[Option<String>; 9]>::try_from(row).ok()?
+    ] = <[Option<String>; 11]>::try_from(row).ok()?
     else {
         return None;
     };
@@ -237,7 +243,9 @@ fn table_of(row: TextRow) -> Option<Table> {
         key_is_immediate: true,
         identity_index: Vec::new(),
         unique: Vec::new(),
-        selectable: select == "t",
+        selectable: select == "t" && usage == "t",
+        schema_usable: usage == "t",
+        hides_rows: hides_rows == "t",
         has_virtual: has_virtual.as_deref() == Some("t"),
         files: files.unwrap_or_default(),
         estimated_rows: rows.parse().unwrap_or(0),

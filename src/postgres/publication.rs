@@ -24,8 +24,8 @@ pub(crate) struct Publication {
     pub(crate) ours: bool,
     /// False: partitions are sent under their own names.
     pub(crate) via_root: bool,
-    /// Why it does not send every change of its tables, with the statement that mends it.
-    pub(crate) partial: Option<String>,
+    /// Why it does not send every change of its tables, and the statement that mends it.
+    pub(crate) partial: Option<(String, String)>,
 }
 
 /// Newer servers have more columns; JSON has them where they are.
@@ -75,14 +75,18 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
     let members = members.collect();
     let quoted = identifier(name);
     let partial = match (column(4), column(5)) {
-        (_, Some(table)) => Some(format!(
-            "it has a row filter for {table}, so rows would be missed when they begin or cease to fit it: ALTER \
-             PUBLICATION {quoted} DROP TABLE {table}; ALTER PUBLICATION {quoted} ADD TABLE {table};"
+        (_, Some(table)) => Some((
+            format!(
+                "it has a row filter for {table}, so rows would be missed when they begin or cease to fit it"
+            ),
+            format!(
+                "ALTER PUBLICATION {quoted} DROP TABLE {table}; ALTER PUBLICATION {quoted} ADD TABLE {table};"
+            ),
         )),
         (Some("t"), None) => None,
-        _ => Some(format!(
-            "it leaves out kinds of changes: ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, \
-             truncate');"
+        _ => Some((
+            "it leaves out kinds of changes".to_owned(),
+            format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate');"),
         )),
     };
     Ok(Some(Publication {

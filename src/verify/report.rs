@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::error::one_line;
+
 /// Differences that are told one by one.
 const FIRST: usize = 20;
 
@@ -263,17 +265,17 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for difference in &self.first {
-            writeln!(f, "{difference}")?;
+            writeln!(f, "{}", one_line(&difference.to_string()))?;
         }
         let told = self.first.len() as u64;
         if self.different > told {
             writeln!(f, "… and {} more", self.different - told)?;
         }
         for table in &self.tables {
-            writeln!(f, "{table}")?;
+            writeln!(f, "{}", one_line(&table.to_string()))?;
         }
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            writeln!(f, "note: {}", one_line(note))?;
         }
         let tables = self.tables.len();
         write!(f, "{} rows in {tables} tables compared: ", self.rows)?;

@@ -3,9 +3,12 @@
 mod configuration;
 mod databases;
 mod help;
+mod hostile_names;
+mod least_privilege;
 mod logs;
 mod positions;
 mod roles;
+mod secrets;
 mod signals;
 mod snapshot;
 

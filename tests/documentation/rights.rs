@@ -10,7 +10,7 @@ use crate::harness::World;
 pub(super) fn grant(tables: &str, world: &World) -> &'static str {
     let mut commands = needed(tables);
     // What only tests need: the rows that tell that everything has arrived.
-    commands.extend(named("+hset"));
+    commands.push("(+hset +hdel +unlink +rename ~marker:*)".to_owned());
     let mut user = vec!["ACL", "SETUSER", "app", "on", ">secret", "~*"];
     user.extend(commands.iter().map(String::as_str));
     world.redis::<()>(&user);
