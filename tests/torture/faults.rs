@@ -136,7 +136,7 @@ pub(super) struct Stage<'a> {
     program: Connector,
     /// The instance that slept while `program` took over.
     replaced: Option<Connector>,
-    /// There are two instances, of which each can replace the other.
+    /// There were two instances, of which each can have replaced the other, also in its last moment.
     replacing: bool,
     /// Logs of instances that have ended, the oldest first.
     logs: Vec<String>,
@@ -272,7 +272,6 @@ impl<'a> Stage<'a> {
             }
         }
         self.keep_running();
-        self.replacing = false;
     }
 
     /// One of the two ends, or waits: the first, unless it had the slot back before it fell asleep. An

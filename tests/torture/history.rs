@@ -181,12 +181,16 @@ impl Rows {
             }
             Op::Update | Op::Delete => {
                 // Two rows can have one key for a while, where it is deferrable; the whole old row is
-                // known there.
+                // known there. A column that came and went can have had another value meanwhile that no
+                // change tells: only those count that stay.
+                let core = change.table.core;
                 let keys = change.table.key;
                 let new = change.new.as_ref();
                 let at = self.0.iter().position(|row| match &change.old {
                     Some(old) => old.iter().all(|(name, cell)| match cell {
-                        Cell::Text(text) => row.get(name).is_none_or(|v| v.as_ref() == Some(text)),
+                        Cell::Text(text) if core.contains(&name.as_str()) => {
+                            row.get(name).is_none_or(|v| v.as_ref() == Some(text))
+                        }
                         _ => true,
                     }),
                     None => keys.iter().all(

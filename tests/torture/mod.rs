@@ -22,6 +22,7 @@ mod tables;
 mod writers;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -83,9 +84,11 @@ fn torture() {
     });
     let (failed, all) = (failed.into_inner().unwrap(), all.into_inner().unwrap());
     let run = next.load(Relaxed).min(first + seeds) - first;
-    println!(
-        "{run} seeds from {first} in {:.0?}: {} faults, {} transactions, {} changes; {} times PostgreSQL could not \
-         decode its own log",
+    // What is printed the test runner keeps to itself when all is well.
+    let _ = writeln!(
+        std::io::stderr(),
+        "torture: {run} seeds from {first} in {:.0?}: {} faults, {} transactions, {} changes; {} times PostgreSQL \
+         could not decode its own log",
         began.elapsed(),
         all.faults,
         all.transactions,
