@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::harness::{Config, World};
+use crate::harness::{Config, World, skip};
 use crate::hashes::Live;
 
 /// The keys that a query finds.
@@ -105,6 +105,42 @@ fn chosen_columns_and_types() {
     world.eventually_eq("as a tag", &words(["p:1"]), || search(&world, "idx:t", "@t:{a\\ b}"));
     assert_eq!(search(&world, "idx:t", "@odd\\ name:y"), words(["p:1"]));
     assert_eq!(search(&world, "idx:t", "@price:[4 6]"), words(["p:1"]));
+}
+
+/// The nearest ones are found, also those with no vector do no harm.
+#[test]
+fn vectors() {
+    let Some(world) = World::with_modules() else { return };
+    let there = "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'";
+    if world.value::<u32>(there) == 0 {
+        skip!("PostgreSQL has no extension vector (pgvector)");
+    }
+    world.sql(
+        "CREATE EXTENSION vector;
+         CREATE TABLE t (id int PRIMARY KEY, name text, v vector(3));
+         INSERT INTO t VALUES (1, 'x', '[1,0,0]'), (2, 'y', '[0,1,0]'), (3, 'z', '[0,0,1]'), (4, 'none', NULL)",
+    );
+    let live = Live::tables(&world, "public.t: { type: json, index: true }");
+    live.sql(
+        "INSERT INTO t VALUES (5, 'near x', '[0.9,0.1,0]'); UPDATE t SET v = '[0,0.5,0.5]' WHERE id = 3",
+    );
+    live.settle();
+    let nearest = |vector: [f32; 3]| -> BTreeSet<String> {
+        let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let found: Vec<redis::Value> = world.with_redis(|connection| {
+            redis::cmd("FT.SEARCH")
+                .arg(&["idx:t", "*=>[KNN 2 @v $q]", "NOCONTENT", "DIALECT", "2", "PARAMS", "2", "q"])
+                .arg(bytes.as_slice())
+                .query(connection)
+                .unwrap()
+        });
+        found.into_iter().skip(1).map(|key| redis::from_redis_value(key).unwrap()).collect()
+    };
+    world.eventually_eq("near x", &words(["t:1", "t:5"]), || nearest([1.0, 0.0, 0.0]));
+    assert_eq!(nearest([0.0, 1.0, 1.0]), words(["t:2", "t:3"]));
+    assert_eq!(search(&world, "idx:t", "@name:none"), words(["t:4"]));
+    live.sql("DELETE FROM t WHERE id = 5");
+    world.eventually_eq("it is gone", &words(["t:1", "t:2"]), || nearest([1.0, 0.1, 0.0]));
 }
 
 fn refused(world: &World, tables: &str, wanted: &[&str]) {
