@@ -65,8 +65,9 @@ impl Pair {
 
     fn redis(&self) -> Vec<String> {
         let keys = self.world.keys("t:*");
-        let mut rows: Vec<(i32, String)> =
-            keys.iter().map(|key| (key[2..].parse().unwrap(), self.world.hash(key)["v"].clone())).collect();
+        // One that was there may have gone since.
+        let row = |key: &String| Some((key[2..].parse().unwrap(), self.world.hash(key).get("v")?.clone()));
+        let mut rows: Vec<(i32, String)> = keys.iter().filter_map(row).collect();
         rows.sort();
         rows.into_iter().map(|(id, v)| format!("{id} {v}")).collect()
     }
