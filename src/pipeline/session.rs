@@ -96,6 +96,17 @@ impl<'a> Session<'a> {
         if !passes(&error, &self.progress) {
             return Err(error);
         }
+        if matches!(&error, Error::Redis(error) if error.is_moved()) {
+            // No trouble: slots of a cluster move. Whoever has them now may have to be looked at first.
+            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+            let writer = &mut self.writer;
+            let work = async { writer.reconnect().await };
+            match Session::meanwhile(&mut self.stream, positions, work).await {
+                Ok(()) => return Ok(Recovery::Resumed),
+                Err(error) if error.family() == Family::Transient => {}
+                Err(error) => return Err(error),
+            }
+        }
         let phase = self.progress.phase();
         self.progress.set_phase(Phase::Retrying);
         let mut retry = super::supervise::Retry::new("writing to Redis", &error);

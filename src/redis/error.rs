@@ -136,6 +136,11 @@ impl Error {
         }
     }
 
+    /// True when keys have another server, which is there already.
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(self, Error::Refused { reply, .. } if reply.starts_with("MOVED "))
+    }
+
     /// True when we are not let in, or not allowed to do something. Where it never worked, that is a mistake to be
     /// told at once. Where it did, somebody is changing rights, passwords or certificates, and may not be done yet.
     pub(crate) fn is_denied(&self) -> bool {

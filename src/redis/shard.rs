@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use super::error::is_passing;
 use super::lane::RETAINED;
 use super::resp::{Element, Reply, Unread, element, reply};
-use super::slots::{Redirect, SlotMap};
+use super::slots::Redirect;
 use super::transcript::missing;
 use super::{Connection, Error};
 use crate::config::{Durability, RedisHost, Target};
@@ -14,7 +14,6 @@ use crate::config::{Durability, RedisHost, Target};
 /// Why a command has to be sent again, or never will be.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    Moved,
     Ask(RedisHost),
     Failed(String),
     /// Nothing can be written at present, or we may not.
@@ -87,7 +86,7 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         troubles: &mut Vec<(usize, Trouble)>,
-        map: &mut SlotMap,
+        moved: &mut Vec<(u16, RedisHost)>,
     ) -> Poll<Result<(), Error>> {
         if self.expected.is_empty() {
             return Poll::Ready(Ok(()));
@@ -111,7 +110,7 @@ impl Shard {
                     Ok((error, length)) => {
                         match (error, expected) {
                             (Some(error), Expected::Command(place)) => {
-                                troubles.push((*place, trouble(error, &self.host, map)));
+                                troubles.push((*place, trouble(error, &self.host, moved)));
                             }
                             (error, Expected::Wait(durability)) => {
                                 let told = error.is_none().then(|| rest.get(..length)).flatten();
@@ -171,12 +170,12 @@ fn answer(bytes: &[u8]) -> Result<(Option<&[u8]>, usize), Unread> {
 }
 
 #[cold]
-fn trouble(error: &[u8], host: &RedisHost, map: &mut SlotMap) -> Trouble {
+fn trouble(error: &[u8], host: &RedisHost, moved: &mut Vec<(u16, RedisHost)>) -> Trouble {
     let error = String::from_utf8_lossy(error).into_owned();
     match Redirect::parse(&error, host) {
         Some(Redirect::Moved(slot, to)) => {
-            map.moved(slot, &to);
-            Trouble::Moved
+            moved.push((slot, to));
+            Trouble::Refused(error)
         }
         Some(Redirect::Ask(to)) => Trouble::Ask(to),
         None if is_passing(&error) || ["NOPERM", "NOAUTH"].iter().any(|word| error.starts_with(word)) => {

@@ -12,8 +12,9 @@
 //! 1. *The checkpoint is never ahead of the data.* It is sent when every command was carried out or
 //!    refused for good. What was carried out and is not in the checkpoint is done again by whoever goes
 //!    on from it; every command says all that it knows, and entries of streams are refused by their IDs.
-//! 2. *Commands for a key are never carried out in another order.* When one is sent elsewhere (MOVED,
-//!    ASK), all later ones for its key are sent again behind it.
+//! 2. *Commands for a key are never carried out in another order.* When one is sent elsewhere (ASK), all later
+//!    ones for its key are sent again behind it. When a slot has another server (MOVED), that may be a
+//!    replica that took over and has forgotten data: nothing is sent to it before its marker was looked at.
 //! 3. *Nobody writes whose time is over.* EXEC is nil for a writer that lost the epoch, but a pipeline has
 //!    no EXEC. So our connections have a name, and whoever takes over raises the epoch and then closes all
 //!    connections of that name, on every server; whoever connects looks at the epoch after it. The same
@@ -85,6 +86,8 @@ pub(crate) struct Shards {
     route: Vec<Option<u16>>,
     /// Where we were sent and have no connection yet.
     wanted: Vec<RedisHost>,
+    /// Slots that have another server than we believed.
+    moved: Vec<(u16, RedisHost)>,
     stage: Stage,
     in_flight: Commands,
     spans: Vec<Span>,
@@ -120,6 +123,7 @@ impl Shards {
             shards: Vec::new(),
             route: Vec::new(),
             wanted: Vec::new(),
+            moved: Vec::new(),
             stage: Stage::Idle,
             in_flight: Commands::transaction(),
             spans: Vec::new(),
@@ -323,7 +327,7 @@ impl Shards {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let (mut waiting, mut heard) = (false, false);
         for shard in &mut self.shards {
-            match shard.poll(cx, &mut self.troubles, &mut self.map) {
+            match shard.poll(cx, &mut self.troubles, &mut self.moved) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => waiting = true,
@@ -351,7 +355,7 @@ impl Shards {
         let mut troubles = std::mem::take(&mut self.troubles);
         troubles.sort_by_key(|(place, _)| *place);
         // By key: the first command that was sent elsewhere, and where the last one was sent.
-        let mut elsewhere: HashMap<&[u8], (usize, Option<RedisHost>)> = HashMap::new();
+        let mut elsewhere: HashMap<&[u8], (usize, RedisHost)> = HashMap::new();
         let bytes = self.in_flight.bytes();
         let mut refused: Option<String> = None;
         for (place, trouble) in troubles {
@@ -373,8 +377,7 @@ impl Shards {
                     }
                     continue;
                 }
-                Trouble::Moved => None,
-                Trouble::Ask(host) => Some(host),
+                Trouble::Ask(host) => host,
             };
             let key = bytes.get(span.key.clone()).unwrap_or_default();
             elsewhere.entry(key).and_modify(|(_, last)| last.clone_from(&ask)).or_insert((place, ask));
@@ -394,7 +397,7 @@ impl Shards {
         let mut again = Vec::new();
         for (place, span) in self.spans.iter().enumerate() {
             match elsewhere.get(bytes.get(span.key.clone()).unwrap_or_default()) {
-                Some((first, ask)) if place >= *first => again.push((place, ask.clone())),
+                Some((first, ask)) if place >= *first => again.push((place, Some(ask.clone()))),
                 // They stand behind all commands.
                 _ if place >= markers => again.push((place, None)),
                 _ => {}
@@ -404,7 +407,6 @@ impl Shards {
         let sent: Vec<usize> =
             again.iter().filter_map(|(place, _)| Some(self.spans.get(*place)?.index)).collect();
         self.failed.retain(|(index, _)| sent.binary_search(index).is_err());
-        self.find_routes();
         for (place, ask) in again {
             self.queue(place, ask.as_ref());
         }
@@ -500,6 +502,10 @@ impl Shards {
         if self.spread == Spread::Cluster {
             let client = Client::open(&self.target).await?;
             self.map = client.map().clone();
+            // Whoever said that knew better than the one that was asked now, perhaps.
+            for (slot, host) in self.moved.drain(..) {
+                self.map.moved(slot, &host);
+            }
         }
         self.connect().await
     }
