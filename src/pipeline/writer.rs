@@ -360,12 +360,11 @@ impl Writer {
             repeated: false,
         });
         self.open.append(self.letters.waiting());
-        let tags = self.lanes.tags();
-        for tag in &tags {
+        for tag in self.lanes.tags() {
             self.extra.shard(tag);
         }
         checkpoint::write(&self.keys, written, self.lanes.fence().epoch(), &mut self.extra, &mut self.open);
-        self.lanes.send(&mut self.open, &tags, &written.marker());
+        self.lanes.send(&mut self.open, || written.marker());
         std::mem::swap(&mut self.open, &mut self.spare);
         self.changes -= mark.changes;
         self.mark = None;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::connect::the_only;
 use super::resp::{Commands, Reply};
 use super::slots::{Redirect, SlotMap, slot};
 use super::{Connection, Error};
@@ -154,15 +155,8 @@ impl Client {
     pub(crate) async fn call(&mut self, arguments: &[&[u8]]) -> Result<Reply, Error> {
         let mut commands = Commands::default();
         commands.command(arguments);
-        match self.call_all(&commands).await?.pop() {
-            // Not the arguments: one of them can be a password.
-            Some(Reply::Error(reply)) => Err(Error::Refused {
-                doing: String::from_utf8_lossy(arguments.first().copied().unwrap_or_default()).into_owned(),
-                reply,
-            }),
-            Some(reply) => Ok(reply),
-            None => Err(self.nonsense()),
-        }
+        let replies = self.call_all(&commands).await?;
+        the_only(replies, arguments).unwrap_or_else(|| Err(self.nonsense()))
     }
 
     /// Sends commands and returns their replies, error replies among them. A transaction is sent as a

@@ -82,6 +82,26 @@ impl Connection {
         Pin::new(&mut self.transport).poll_flush(cx)
     }
 
+    /// Sends what of `bytes` is behind the first `sent`, as far as it goes.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        sent: &mut usize,
+    ) -> Result<(), Error> {
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+            match self.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => *sent += count,
+                Poll::Ready(Err(e)) => return Err(self.io_error(e)),
+                Poll::Pending => break,
+            }
+        }
+        match self.poll_flush(cx) {
+            Poll::Ready(Err(e)) => Err(self.io_error(e)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         self.input.poll_fill(cx, &mut self.transport, wanted)
     }
@@ -90,16 +110,8 @@ impl Connection {
     pub(crate) async fn call(&mut self, arguments: &[&[u8]]) -> Result<Reply, Error> {
         let mut commands = Commands::default();
         commands.command(arguments);
-        let mut replies = self.call_all(&commands).await?;
-        match replies.pop() {
-            // Not the arguments: one of them can be a password.
-            Some(Reply::Error(reply)) => Err(Error::Refused {
-                doing: String::from_utf8_lossy(arguments.first().copied().unwrap_or_default()).into_owned(),
-                reply,
-            }),
-            Some(reply) => Ok(reply),
-            None => Err(self.nonsense()),
-        }
+        let replies = self.call_all(&commands).await?;
+        the_only(replies, arguments).unwrap_or_else(|| Err(self.nonsense()))
     }
 
     /// Sends commands in one go and returns their replies, error replies among them.
@@ -143,4 +155,16 @@ impl Connection {
         }
         Ok(replies)
     }
+}
+
+/// The reply to one command; an error reply is an error. `None`: there is none.
+pub(super) fn the_only(mut replies: Vec<Reply>, arguments: &[&[u8]]) -> Option<Result<Reply, Error>> {
+    Some(match replies.pop()? {
+        // Not the arguments: one of them can be a password.
+        Reply::Error(reply) => Err(Error::Refused {
+            doing: String::from_utf8_lossy(arguments.first().copied().unwrap_or_default()).into_owned(),
+            reply,
+        }),
+        reply => Ok(reply),
+    })
 }

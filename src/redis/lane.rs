@@ -182,16 +182,7 @@ impl Lane {
 
     /// Drives the batch in flight; ready when all its replies have been read.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
-        while let Some(rest) = self.in_flight.bytes().get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.connection.poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => self.sent += count,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
-                Poll::Pending => break,
-            }
-        }
-        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
-            return Poll::Ready(Err(self.connection.io_error(e)));
-        }
+        self.connection.poll_send(cx, self.in_flight.bytes(), &mut self.sent)?;
         loop {
             let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Vec::new())) };
             let read = transcript.read(self.connection.input.unread());
@@ -216,7 +207,7 @@ impl Lane {
         match verdict {
             Verdict::Executed { failed, epoch } => {
                 self.transcript = None;
-                let failed = self.trace(failed);
+                let failed = trace(&self.in_flight, failed);
                 self.in_flight.clear();
                 self.in_flight.shrink_to(RETAINED);
                 // Raised since: what we wrote was written before, the next batch will not be.
@@ -239,22 +230,22 @@ impl Lane {
             Verdict::Refused(reply) => Err(Error::Refused { doing: "writing a batch".to_owned(), reply }),
         }
     }
+}
 
-    /// Finds the commands.
-    fn trace(&self, failed: Vec<(usize, String)>) -> Vec<FailedCommand> {
-        if failed.is_empty() {
-            return Vec::new();
-        }
-        let commands: Vec<_> = self.in_flight.walk().collect();
-        failed
-            .into_iter()
-            .map(|(index, reply)| {
-                let command = commands.get(index).map(Vec::as_slice).unwrap_or_default();
-                let argument = |place: usize| command.get(place).copied().unwrap_or_default().to_vec();
-                FailedCommand { index, name: argument(0), key: argument(1), reply }
-            })
-            .collect()
+/// Finds the commands of a batch that failed.
+pub(super) fn trace(batch: &Commands, failed: Vec<(usize, String)>) -> Vec<FailedCommand> {
+    if failed.is_empty() {
+        return Vec::new();
     }
+    let commands: Vec<_> = batch.walk().collect();
+    failed
+        .into_iter()
+        .map(|(index, reply)| {
+            let command = commands.get(index).map(Vec::as_slice).unwrap_or_default();
+            let argument = |place: usize| command.get(place).copied().unwrap_or_default().to_vec();
+            FailedCommand { index, name: argument(0), key: argument(1), reply }
+        })
+        .collect()
 }
 
 /// How long Redis waits for replicas or the disk before it tells how far they are, ms. Less than

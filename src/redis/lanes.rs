@@ -37,19 +37,19 @@ impl Lanes {
     }
 
     /// What the markers in the shards are called, which the checkpoint has to name.
-    pub(crate) fn tags(&self) -> Vec<String> {
+    pub(crate) fn tags(&self) -> &[String] {
         match self {
-            Lanes::One(_) => Vec::new(),
+            Lanes::One(_) => &[],
             Lanes::Shards(shards) => shards.tags(),
         }
     }
 
-    /// Takes the batch and sends it; `batch` gets an empty buffer back. Each shard's marker, which has one
-    /// of the `tags`, says `marker`.
-    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: &str) {
+    /// Takes the batch and sends it; `batch` gets an empty buffer back. Where there are markers, they say
+    /// `marker`.
+    pub(crate) fn send(&mut self, batch: &mut Commands, marker: impl FnOnce() -> String) {
         match self {
             Lanes::One(lane) => lane.send(batch),
-            Lanes::Shards(shards) => shards.send(batch, tags, marker),
+            Lanes::Shards(shards) => shards.send(batch, &marker()),
         }
     }
 

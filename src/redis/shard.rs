@@ -91,16 +91,7 @@ impl Shard {
         if self.expected.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.connection.poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => self.sent += count,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
-                Poll::Pending => break,
-            }
-        }
-        if let Poll::Ready(Err(e)) = self.connection.poll_flush(cx) {
-            return Poll::Ready(Err(self.connection.io_error(e)));
-        }
+        self.connection.poll_send(cx, &self.out, &mut self.sent)?;
         loop {
             let unread = self.connection.input.unread();
             let (mut read, mut wanted) = (0, 1);

@@ -34,7 +34,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::REPLY_TIMEOUT;
 use super::error::is_passing;
-use super::lane::{FailedCommand, Fence, RETAINED, wait};
+use super::lane::{FailedCommand, Fence, RETAINED, trace, wait};
 use super::resp::Commands;
 use super::shard::{Shard, Trouble, close_others};
 use super::slots::{SLOTS, SlotMap, slot};
@@ -84,6 +84,8 @@ pub(crate) struct Shards {
     shards: Vec<Shard>,
     /// For each slot, which of the shards has it.
     route: Vec<Option<u16>>,
+    /// For each server that has slots, a tag: a key with it in braces is there.
+    tags: Vec<String>,
     /// Where we were sent and have no connection yet.
     wanted: Vec<RedisHost>,
     /// Slots that have another server than we believed.
@@ -122,6 +124,7 @@ impl Shards {
             map: client.map().clone(),
             shards: Vec::new(),
             route: Vec::new(),
+            tags: Vec::new(),
             wanted: Vec::new(),
             moved: Vec::new(),
             stage: Stage::Idle,
@@ -190,6 +193,7 @@ impl Shards {
             route.push(found);
         }
         self.route = route;
+        self.tags = self.find_tags();
     }
 
     fn route(&self, slot: u16) -> Option<usize> {
@@ -204,8 +208,11 @@ impl Shards {
         })
     }
 
-    /// For each server that has slots, a tag: a key with it in braces is there.
-    pub(crate) fn tags(&self) -> Vec<String> {
+    pub(crate) fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    fn find_tags(&self) -> Vec<String> {
         let mut wanted: Vec<usize> =
             (0..self.shards.len()).filter(|place| self.route.contains(&u16::try_from(*place).ok())).collect();
         let mut tags = Vec::new();
@@ -224,12 +231,12 @@ impl Shards {
     }
 
     /// Takes the batch and sends it; `batch` gets an empty buffer back.
-    pub(crate) fn send(&mut self, batch: &mut Commands, tags: &[String], marker: &str) {
+    pub(crate) fn send(&mut self, batch: &mut Commands, marker: &str) {
         debug_assert!(self.is_idle(), "one batch in flight");
         std::mem::swap(&mut self.in_flight, batch);
         batch.clear();
         let commands = self.in_flight.count();
-        for tag in tags {
+        for tag in &self.tags {
             let key = marker_key(&self.names.marker, tag);
             self.in_flight.command(&[b"SET", key.as_bytes(), marker.as_bytes()]);
         }
@@ -418,16 +425,7 @@ impl Shards {
         let place = self.place_of_checkpoint()?;
         let Some(shard) = self.shards.get_mut(place) else { return Poll::Pending };
         let connection = &mut shard.connection;
-        while let Some(rest) = self.last.bytes().get(self.last_sent..).filter(|rest| !rest.is_empty()) {
-            match connection.poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => self.last_sent += count,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(connection.io_error(e))),
-                Poll::Pending => break,
-            }
-        }
-        if let Poll::Ready(Err(e)) = connection.poll_flush(cx) {
-            return Poll::Ready(Err(connection.io_error(e)));
-        }
+        connection.poll_send(cx, self.last.bytes(), &mut self.last_sent)?;
         loop {
             let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(self.carried_out())) };
             let read = transcript.read(connection.input.unread());
@@ -475,21 +473,8 @@ impl Shards {
 
     /// The batch in flight is written, whatever else its checkpoint replied.
     pub(crate) fn carried_out(&mut self) -> Vec<FailedCommand> {
-        let commands: HashMap<usize, Vec<&[u8]>> =
-            if self.failed.is_empty() { HashMap::new() } else { self.in_flight.walk().enumerate().collect() };
-        let mut failed: Vec<FailedCommand> = self
-            .failed
-            .drain(..)
-            .map(|(index, reply)| {
-                let argument = |place: usize| {
-                    let command = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
-                    command.get(place).copied().unwrap_or_default().to_vec()
-                };
-                FailedCommand { index, name: argument(0), key: argument(1), reply }
-            })
-            .collect();
-        failed.sort_by_key(|failed| failed.index);
-        drop(commands);
+        self.failed.sort_by_key(|(index, _)| *index);
+        let failed = trace(&self.in_flight, std::mem::take(&mut self.failed));
         self.stage = Stage::Idle;
         self.transcript = None;
         self.in_flight.clear();
@@ -497,7 +482,7 @@ impl Shards {
         failed
     }
 
-    /// Goes on after an error: with new connections, unless all replies were read on the old ones.
+    /// Goes on after an error, with new connections.
     pub(crate) async fn reconnect(&mut self) -> Result<(), Error> {
         if self.spread == Spread::Cluster {
             let client = Client::open(&self.target).await?;
