@@ -61,6 +61,9 @@ pub enum Error {
         /// What happened last.
         last: String,
     },
+    /// Redis has forgotten data that it had confirmed: everything is set up again from its checkpoint.
+    #[error("{0}")]
+    Rewound(String),
     /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
     #[error("{0}")]
     Restart(String),
@@ -121,7 +124,9 @@ impl Error {
             // A password that is being changed: the file that has it is read again.
             Error::Postgres(error) if error.is_wrong_password() => Family::Denied,
             Error::Redis(error) if error.is_denied() => Family::Denied,
-            Error::Restart(_) | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
+            Error::Restart(_) | Error::Rewound(_) | Error::Redis(redis::Error::Forgotten { .. }) => {
+                Family::Restart
+            }
             Error::Postgres(_)
             | Error::Redis(_)
             | Error::Gap { .. }
@@ -129,6 +134,11 @@ impl Error {
             | Error::Unready(_)
             | Error::DeadLetters { .. } => Family::Definite,
         }
+    }
+
+    /// Redis is known to have forgotten something.
+    pub(crate) fn is_rewind(&self) -> bool {
+        matches!(self, Error::Rewound(_) | Error::Redis(redis::Error::Forgotten { .. }))
     }
 
     /// The process' exit code.

@@ -18,11 +18,14 @@ mod dlq;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod http;
 pub mod lsn;
+mod metrics;
 mod net;
 mod pipeline;
 mod plan;
 pub mod postgres;
+mod progress;
 pub mod redis;
 mod row;
 mod sink;

@@ -4,14 +4,12 @@ use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Map, Value};
-
 use super::{Logs, load_file, logging, runtime};
 use crate::config::Config;
 use crate::dlq::letter::Letter;
 use crate::dlq::pages::Pages;
 use crate::dlq::replay::{Remaining, replay};
-use crate::dlq::{Id, newest, remove};
+use crate::dlq::{Id, all, remove};
 use crate::error::Error;
 use crate::pipeline::checkpoint::Keys;
 use crate::redis::Client;
@@ -108,21 +106,6 @@ fn line(id: &str, letter: &Letter) -> [String; 8] {
     ]
 }
 
-/// Fields that are JSON themselves are nested.
-fn json(id: &str, letter: &Letter) -> Value {
-    let mut object = Map::new();
-    object.insert("id".to_owned(), id.into());
-    for (name, value) in letter.fields() {
-        let nested = match name {
-            "row" | "old" | "unchanged" | "cut" => serde_json::from_str(value).ok(),
-            "ordinal" => value.parse::<u64>().ok().map(Value::from),
-            _ => None,
-        };
-        object.insert(name.to_owned(), nested.unwrap_or_else(|| value.into()));
-    }
-    Value::Object(object)
-}
-
 async fn list(config: &Config, arguments: &List) -> Result<ExitCode, Error> {
     let mut redis = Client::open(&config.target).await?;
     let stream = Keys::new(&config.name, redis.spread()).dead_letters;
@@ -137,7 +120,7 @@ async fn list(config: &Config, arguments: &List) -> Result<ExitCode, Error> {
         skip -= skipped;
         for (id, letter) in page.iter().skip(skipped) {
             if arguments.json {
-                let _ = writeln!(out, "{}", json(id, letter));
+                let _ = writeln!(out, "{}", letter.json(id));
             } else {
                 lines.push(line(id, letter));
             }
@@ -189,18 +172,6 @@ async fn purge(config: &Config, arguments: &Purge) -> Result<ExitCode, Error> {
     let removed = remove(&mut redis, &stream, &ids).await?;
     let _ = writeln!(stdout(), "{} removed", letters(removed));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Those that are there now: what comes while its user is asked stays.
-async fn all(redis: &mut Client, stream: &str) -> Result<Vec<String>, Error> {
-    let Some(last) = newest(redis, stream).await? else { return Ok(Vec::new()) };
-    let mut ids = Vec::new();
-    let mut pages = Pages::new(stream);
-    while let Some(page) = pages.next(redis).await? {
-        let page = page.into_iter().map(|(id, _)| id);
-        ids.extend(page.filter(|id| Id::parse(id).is_some_and(|id| id <= last)));
-    }
-    Ok(ids)
 }
 
 fn agreed(question: &str) -> bool {

@@ -3,29 +3,85 @@
 //! An event is one line, whatever stands in it: names of tables, keys and messages of servers can hold line
 //! ends, and must not look like events of ours.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt as format, reload};
 
 use super::{LogFormat, Logs};
 use crate::error::Error;
+use crate::progress::{Journal, JournalLayer};
+
+/// Which log lines are written; it can be changed while the program runs.
+pub(crate) struct Level {
+    now: Mutex<String>,
+    change: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Level").field(&self.get()).finish()
+    }
+}
+
+impl Level {
+    pub(crate) fn get(&self) -> String {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on; the error says what is wrong with it.
+    pub(crate) fn set(&self, level: &str) -> Result<(), String> {
+        let filter = parse(level)?;
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if !(self.change)(filter) {
+            return Err("the log is closed".to_owned());
+        }
+        level.clone_into(&mut now);
+        Ok(())
+    }
+}
+
+/// The log, once it was started.
+#[derive(Debug, Clone)]
+pub(crate) struct Logging {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) level: Arc<Level>,
+}
+
+fn parse(level: &str) -> Result<EnvFilter, String> {
+    let filter = EnvFilter::builder().parse(level);
+    filter.map_err(|e| format!("{level}: {e}; use error, warn, info, debug or trace"))
+}
 
 /// Starts logging to what `writer` makes.
-pub(super) fn start<W>(logs: &Logs, writer: W) -> Result<(), Error>
+pub(super) fn start<W>(logs: &Logs, writer: W) -> Result<Logging, Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&logs.log_level).map_err(|e| {
-        Error::Usage(format!("--log-level {}: {e}; use error, warn, info, debug or trace", logs.log_level))
-    })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(OneLine(writer)).with_target(false);
-    let result = match logs.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+    let filter = parse(&logs.log_level).map_err(|message| Error::Usage(format!("--log-level {message}")))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = format::layer().with_writer(OneLine(writer)).with_target(false);
+    let lines = match logs.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            lines.fmt_fields(super::fields::Readable).with_ansi(stderr().is_terminal()).boxed()
+        }
     };
-    result.map_err(|e| Error::Setting(format!("logging can't be started: {e}")))
+    let journal = Arc::new(Journal::default());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(JournalLayer(Arc::clone(&journal)).with_filter(tracing_subscriber::filter::LevelFilter::INFO))
+        .try_init()
+        .map_err(|e| Error::Setting(format!("logging can't be started: {e}")))?;
+    let level = Level {
+        now: Mutex::new(logs.log_level.clone()),
+        change: Box::new(move |filter| handle.reload(filter).is_ok()),
+    };
+    Ok(Logging { journal, level: Arc::new(level) })
 }
 
 struct OneLine<W>(W);

@@ -2,12 +2,17 @@
 
 mod check;
 mod dlq;
+mod fields;
 mod hidden;
 mod logging;
+mod pause;
 mod reset;
 mod run;
 mod snapshot;
+mod status;
 mod verify;
+
+pub(crate) use logging::Logging;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,8 +53,11 @@ enum LogFormat {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Status(status::Status),
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Dlq(dlq::Dlq),
     Reset(reset::Reset),
 }
@@ -113,6 +121,9 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.logs),
         Command::Check(check) => check.execute(&cli.logs),
+        Command::Status(status) => status.execute(&cli.logs),
+        Command::Pause(pause) => pause.execute(&cli.logs),
+        Command::Resume(resume) => resume.execute(&cli.logs),
         Command::Snapshot(snapshot) => snapshot.execute(&cli.logs),
         Command::Verify(verify) => verify.execute(&cli.logs),
         Command::Dlq(dlq) => dlq.execute(&cli.logs),

@@ -3,16 +3,20 @@
 use std::io::stderr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::{Logs, Origin, logging, runtime};
+use crate::config::Http;
 use crate::error::Error;
-use crate::pipeline::lag;
-use crate::pipeline::progress::Progress;
+use crate::http;
 use crate::pipeline::supervise::Pipeline;
 use crate::pipeline::{Until, run};
+use crate::pipeline::{lag, requests};
+use crate::progress::Progress;
 use crate::view::View;
 
 /// Read the tables into Redis, then follow every change
@@ -30,6 +34,9 @@ pub(super) struct Run {
     /// Stop when everything that was committed at the start is in Redis
     #[arg(long)]
     until_caught_up: bool,
+    /// Serve dashboard, API and metrics here, such as 127.0.0.1:8080 [default: http.listen of the configuration]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
 }
 
 impl Run {
@@ -37,9 +44,16 @@ impl Run {
         let (config, file) = self.origin.load()?;
         let progress = Arc::new(Progress::default());
         let view = View::choose(logs.log_format == super::LogFormat::Text);
-        match view.writer() {
+        let log = match view.writer() {
             Some(writer) => logging::start(logs, writer)?,
             None => logging::start(logs, stderr)?,
+        };
+        let http = match &self.http {
+            Some(typed) => Some(Http::with_listen(config.http.clone(), typed)?),
+            None => config.http.clone(),
+        };
+        if let Some(http) = http {
+            http::start((&config, &file), http, Arc::clone(&progress), log)?;
         }
         let (stop, shutdown) = watch::channel(false);
         let until = match (self.once, self.until_caught_up) {
@@ -52,10 +66,20 @@ impl Run {
         let result = runtime()?.block_on(async {
             tokio::spawn(wait_for_signal(stop));
             tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
+            tokio::spawn(requests::watch(pipeline.config.target.clone(), Arc::clone(&pipeline.progress)));
+            tokio::spawn(beat(Arc::clone(&pipeline.progress)));
             run(&pipeline).await
         });
         watcher.stop();
         result.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// For those who must know whether the data loop's thread is stuck.
+async fn beat(progress: Arc<Progress>) {
+    loop {
+        progress.beat();
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

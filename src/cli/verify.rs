@@ -34,7 +34,7 @@ impl Verify {
         match view.writer() {
             Some(writer) => logging::start(logs, writer)?,
             None => logging::start(logs, stderr)?,
-        }
+        };
         let (config, file) = load_file(&self.config)?;
         let mode = if self.repair { Mode::Repair } else { Mode::Look };
         let report = runtime()?.block_on(Box::pin(verify((&config, &file), mode, &mut view)));

@@ -26,9 +26,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod effective;
 mod env;
 mod error;
 mod fields;
+mod http;
 mod nearest;
 mod output;
 mod pattern;
@@ -58,6 +60,7 @@ use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::ConfigError;
+pub use http::Http;
 pub use nearest::nearest;
 pub use output::{Columns, Output, TableRule};
 pub use pattern::{PatternError, TablePattern};
@@ -99,6 +102,8 @@ pub struct Config {
     pub on_gap: OnGap,
     /// How much may be set aside that Redis refuses.
     pub dlq: DeadLetterLimit,
+    /// Where the process can be looked at; `None`: nowhere.
+    pub http: Option<Http>,
     /// A password was typed, and did not come from a variable or a file: whoever may read the
     /// configuration file, or the list of processes, may read it.
     pub has_typed_secret: bool,
@@ -248,6 +253,7 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
         "durability",
         "on_gap",
         "dlq",
+        "http",
     ])?;
     let source = fields.need("source")?;
     let target = fields.need("target")?;
@@ -272,7 +278,12 @@ fn config(root: &Node, env: Lookup<'_>) -> Result<Config, Fault> {
     let target = target::read(target)?;
     let typed = [(&from, &url.password), (&to, &target.url.password)];
     Ok(Config {
-        has_typed_secret: typed.iter().any(|(fields, password)| is_typed(fields, password.is_some())),
+        has_typed_secret: typed.iter().any(|(fields, password)| is_typed(fields, password.is_some()))
+            || has_typed_token(&fields),
+        http: match fields.get("http") {
+            Some(node) => Some(http::read(node)?),
+            None => None,
+        },
         source: Source {
             slot: match from.get("slot") {
                 Some(node) => slot(node)?,
@@ -327,13 +338,18 @@ const RETAIN_BYTES: u64 = 1 << 30;
 
 /// The section's password stands in the file itself.
 fn is_typed(fields: &Fields<'_>, url_has_password: bool) -> bool {
-    let typed = |key| {
-        let node: Option<&Node> = fields.get(key);
-        node.is_some_and(
-            |node| matches!(&node.value, Value::Text { text, from_env: false } if !text.is_empty()),
-        )
-    };
-    typed("password") || (url_has_password && typed("url"))
+    has_text(fields, "password") || (url_has_password && has_text(fields, "url"))
+}
+
+fn has_typed_token(fields: &Fields<'_>) -> bool {
+    let http = fields.get("http").and_then(|node| Fields::open(node, "http").ok());
+    http.is_some_and(|fields| has_text(&fields, "token"))
+}
+
+/// The value stands in the file itself.
+fn has_text(fields: &Fields<'_>, key: &str) -> bool {
+    let node: Option<&Node> = fields.get(key);
+    node.is_some_and(|node| matches!(&node.value, Value::Text { text, from_env: false } if !text.is_empty()))
 }
 
 fn snapshot(node: &Node) -> Result<Snapshot, Fault> {
@@ -449,6 +465,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
         on_gap: OnGap::default(),
         dlq: DeadLetterLimit::default(),
         plain: output,
+        http: None,
         has_typed_secret: url_passwords,
         name,
     })

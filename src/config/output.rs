@@ -79,11 +79,13 @@ impl Output {
 /// A hundred years; Redis refuses what its clock cannot hold.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-const TIMESTAMPS: &[(&str, Timestamps)] =
+pub(super) const TIMESTAMPS: &[(&str, Timestamps)] =
     &[("iso", Timestamps::Iso), ("epoch_ms", Timestamps::EpochMs), ("epoch_us", Timestamps::EpochUs)];
-const BINARY: &[(&str, Binary)] = &[("base64", Binary::Base64), ("hex", Binary::Hex), ("raw", Binary::Raw)];
-const DECIMALS: &[(&str, Decimals)] = &[("string", Decimals::String), ("number", Decimals::Number)];
-const NULLS: &[(&str, Nulls)] = &[("omit", Nulls::Omit), ("empty", Nulls::Empty)];
+pub(super) const BINARY: &[(&str, Binary)] =
+    &[("base64", Binary::Base64), ("hex", Binary::Hex), ("raw", Binary::Raw)];
+pub(super) const DECIMALS: &[(&str, Decimals)] =
+    &[("string", Decimals::String), ("number", Decimals::Number)];
+pub(super) const NULLS: &[(&str, Nulls)] = &[("omit", Nulls::Omit), ("empty", Nulls::Empty)];
 
 /// Reads `tables`.
 pub(super) fn rules(node: &Node) -> Result<Vec<TableRule>, Fault> {

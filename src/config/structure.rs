@@ -110,10 +110,10 @@ pub(super) const KINDS: &[(&str, OutputKind)] = &[
     ("stream", OutputKind::Stream),
 ];
 
-const FORMATS: &[(&str, Format)] =
+pub(super) const FORMATS: &[(&str, Format)] =
     &[("event", Format::Event), ("flat", Format::Flat), ("debezium", Format::Debezium)];
 
-const INDEX_TYPES: &[(&str, IndexType)] = &[
+pub(super) const INDEX_TYPES: &[(&str, IndexType)] = &[
     ("text", IndexType::Text),
     ("tag", IndexType::Tag),
     ("numeric", IndexType::Numeric),

@@ -85,7 +85,8 @@ pub enum Verify {
     None,
 }
 
-const VERIFY: &[(&str, Verify)] = &[("full", Verify::Full), ("ca", Verify::Ca), ("none", Verify::None)];
+pub(super) const VERIFY: &[(&str, Verify)] =
+    &[("full", Verify::Full), ("ca", Verify::Ca), ("none", Verify::None)];
 
 /// What sentinels ask for; they know nothing of the master's users.
 #[derive(Debug, Clone, Default)]
@@ -267,17 +268,26 @@ pub(super) fn password(
     section: &str,
     url: Option<&SecretString>,
 ) -> Result<Secret, Fault> {
-    match (fields.get("password"), fields.get("password_file")) {
-        (Some(_), Some(file)) => {
-            Err(file.fault(format!("{section} has both password and password_file; leave one out")))
+    match secret(fields, section, ("password", "password_file"))? {
+        Secret::None => Ok(url.map_or(Secret::None, |password| Secret::Value(password.clone()))),
+        given => Ok(given),
+    }
+}
+
+/// A secret under one key, or the path of its file under another.
+pub(super) fn secret(
+    fields: &Fields<'_>,
+    section: &str,
+    (value, file): (&str, &str),
+) -> Result<Secret, Fault> {
+    match (fields.get(value), fields.get(file)) {
+        (Some(_), Some(node)) => {
+            Err(node.fault(format!("{section} has both {value} and {file}; leave one out")))
         }
-        (_, Some(file)) => {
-            let path = file.filled(&format!("{section}.password_file"))?;
-            Ok(Secret::File(path.into()))
+        (_, Some(node)) => Ok(Secret::File(node.filled(&format!("{section}.{file}"))?.into())),
+        (Some(node), None) if !node.text(&format!("{section}.{value}"))?.is_empty() => {
+            Ok(Secret::Value(node.text(&format!("{section}.{value}"))?.into()))
         }
-        (Some(node), None) if !node.text(&format!("{section}.password"))?.is_empty() => {
-            Ok(Secret::Value(node.text(&format!("{section}.password"))?.into()))
-        }
-        _ => Ok(url.map_or(Secret::None, |password| Secret::Value(password.clone()))),
+        _ => Ok(Secret::None),
     }
 }

@@ -138,6 +138,21 @@ impl Letter {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
+    /// As a JSON object; fields that are JSON themselves are nested.
+    pub(crate) fn json(&self, id: &str) -> serde_json::Value {
+        let mut object = serde_json::Map::new();
+        object.insert("id".to_owned(), id.into());
+        for (name, value) in self.fields() {
+            let nested = match name {
+                "row" | "old" | "unchanged" | "cut" => serde_json::from_str(value).ok(),
+                "ordinal" => value.parse::<u64>().ok().map(serde_json::Value::from),
+                _ => None,
+            };
+            object.insert(name.to_owned(), nested.unwrap_or_else(|| value.into()));
+        }
+        serde_json::Value::Object(object)
+    }
+
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

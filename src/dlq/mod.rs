@@ -31,6 +31,33 @@ pub(crate) async fn remove(redis: &mut Client, stream: &str, ids: &[String]) -> 
     Ok(removed)
 }
 
+/// The IDs of those that are there now; what comes meanwhile is not among them.
+pub(crate) async fn all(redis: &mut Client, stream: &str) -> Result<Vec<String>, Error> {
+    let Some(last) = newest(redis, stream).await? else { return Ok(Vec::new()) };
+    let mut ids = Vec::new();
+    let mut pages = pages::Pages::new(stream);
+    while let Some(page) = pages.next(redis).await? {
+        let page = page.into_iter().map(|(id, _)| id);
+        ids.extend(page.filter(|id| Id::parse(id).is_some_and(|id| id <= last)));
+    }
+    Ok(ids)
+}
+
+/// The newest letters before this one, or of all, the newest first.
+pub(crate) async fn newest_before(
+    redis: &mut Client,
+    stream: &str,
+    (before, count): (Option<Id>, usize),
+) -> Result<Vec<(String, letter::Letter)>, Error> {
+    let end = before.map_or_else(|| "+".to_owned(), |Id(high, low)| format!("({high}-{low}"));
+    let count = count.to_string();
+    let reply = redis
+        .call(&[b"XREVRANGE", stream.as_bytes(), end.as_bytes(), b"-", b"COUNT", count.as_bytes()])
+        .await?;
+    let Reply::Array(entries) = reply else { return Ok(Vec::new()) };
+    Ok(entries.iter().filter_map(letter::Letter::read).collect())
+}
+
 /// The ID of the newest letter; `None` where there is none.
 pub(crate) async fn newest(redis: &mut Client, stream: &str) -> Result<Option<Id>, Error> {
     let reply = redis.call(&[b"XREVRANGE", stream.as_bytes(), b"+", b"-", b"COUNT", b"1"]).await?;

@@ -5,7 +5,7 @@
 
 mod buffer;
 mod socket;
-mod tls;
+pub(crate) mod tls;
 
 pub(crate) use buffer::ReadBuffer;
 pub(crate) use socket::{Socket, Transport};

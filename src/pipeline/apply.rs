@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::checkpoint::TableState;
 use super::ledger::{Origin, Source};
@@ -9,6 +10,7 @@ use super::writer::Writer;
 use crate::lsn::Lsn;
 use crate::plan::Plan;
 use crate::postgres::snapshot::Visibility;
+use crate::progress::{Operation, TableProgress};
 use crate::row::Change;
 use crate::sink::{Needs, Workspace};
 
@@ -25,6 +27,17 @@ pub(super) struct Tracked {
     pub(super) name: String,
     pub(super) plan: Rc<Plan>,
     pub(super) overlap: Overlap,
+    pub(super) progress: Arc<TableProgress>,
+}
+
+impl Tracked {
+    /// What is done again was counted when it was done first.
+    #[inline]
+    pub(super) fn count(&self, operation: Operation, transaction: &Transaction) {
+        if !transaction.is_repeated() {
+            self.progress.count(operation, transaction.commit_time);
+        }
+    }
 }
 
 /// What a snapshot saw, and the position behind which it saw nothing.
@@ -109,6 +122,8 @@ impl Overlap {
 pub(super) struct Transaction {
     pub(super) commit_lsn: Lsn,
     pub(super) xid: u32,
+    /// µs since 2000-01-01 UTC.
+    pub(super) commit_time: i64,
     /// Changes of it that were received, captured or not.
     pub(super) ordinal: u64,
     /// Changes of it that Redis has already.
@@ -215,6 +230,7 @@ impl Applier {
         let (plan, converging) = (Rc::clone(&table.plan), table.overlap.converging(transaction));
         if let Some((_, table)) = &self.last {
             table.overlap.note_told(transaction, &mut self.workspace);
+            table.count(change.into(), transaction);
         }
         self.workspace.converging = converging || self.scattered;
         self.workspace.event.ordinal = transaction.ordinal;
@@ -238,7 +254,7 @@ mod tests {
     use super::*;
 
     fn transaction(commit_lsn: u64, xid: u32) -> Transaction {
-        Transaction { commit_lsn: Lsn(commit_lsn), xid, ordinal: 1, skip: 0, repeat: 0 }
+        Transaction { commit_lsn: Lsn(commit_lsn), xid, commit_time: 0, ordinal: 1, skip: 0, repeat: 0 }
     }
 
     /// Transaction 12 was running when the first snapshot was taken, and over at the second.

@@ -14,16 +14,16 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::capture::{Publishing, choose, publish};
+use super::capture::{Captured, Publishing, choose, publish};
 use super::changes;
 use super::checkpoint::{self, Checkpoint, Keys, Origin, Position};
 use super::gap::{self, Found};
 use super::indexes;
-use super::progress::Phase;
 use super::retain::Retention;
 use super::session::Session;
 use super::shards;
@@ -38,6 +38,7 @@ use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
 use crate::postgres::{self, Connection, Purpose, Server};
+use crate::progress::{Phase, Totals};
 use crate::redis::lane::Fence;
 use crate::redis::lanes::Lanes;
 use crate::redis::{self, Spread};
@@ -100,7 +101,7 @@ impl<'a> Session<'a> {
                 result => result?,
             }
             if checkpoint.before.lsn < taken.from && begun.gap.is_none() {
-                return Err(Error::Restart("Redis has forgotten data just now: beginning again".to_owned()));
+                return Err(Error::Rewound("Redis has forgotten data just now: beginning again".to_owned()));
             }
         }
         // Who read the slot last may have moved its position since it was looked at.
@@ -169,7 +170,6 @@ impl<'a> Session<'a> {
             id_base: checkpoint.id_base,
             watched,
             stream: taken.stream,
-            asking: None,
             following: None,
             writer,
             retention,
@@ -179,9 +179,31 @@ impl<'a> Session<'a> {
             shutdown: pipeline.shutdown.clone(),
             progress,
         };
+        session.show_tables();
         session.make_indexes().await?;
         session.look_for_requests().await?;
         Ok(Some(session))
+    }
+}
+
+impl Session<'_> {
+    /// For those who watch: what is captured, and how far it is.
+    fn show_tables(&self) {
+        let names: Vec<String> = self.captured.values().map(Captured::name).collect();
+        self.progress.keep_tables(|name| names.iter().any(|captured| captured == name));
+        for captured in self.captured.values() {
+            let name = captured.name();
+            let table = self.progress.table(&name);
+            let outputs = captured.outputs.iter();
+            table.set_outputs(
+                outputs.map(|output| (output.structure.kind().name(), output.key.to_string())).collect(),
+            );
+            table.expected.store(captured.table.estimated_rows, Relaxed);
+            if let Some(state) = self.states.get(&name) {
+                table.set_snapshot(state.rows, state.complete);
+                table.set_overlap(Lsn(state.until));
+            }
+        }
     }
 }
 
@@ -242,12 +264,17 @@ async fn take_slot(
         match start_stream(pipeline, (from.as_ref(), &slot), server.version).await {
             Ok((stream, origin, history)) => {
                 begun.walsender = Some(stream.backend_pid());
+                if waiting {
+                    Totals::add(&pipeline.progress.totals.takeovers, 1);
+                    tracing::info!(event = "took_over", slot = config.source.slot, "taking over");
+                }
                 let from = from.map_or(slot.confirmed, |checkpoint| checkpoint.before.lsn);
                 return Ok(Some(Taken { stream, slot, origin, history, from }));
             }
             Err(error) if in_use(&error) => {
                 if !waiting {
                     tracing::info!(
+                        event = "waiting",
                         slot = config.source.slot,
                         "another instance reads the slot; waiting to take over"
                     );
@@ -331,7 +358,7 @@ async fn create_slot(
         return Err(Error::gap(reason, SlotUse::Useless));
     }
     match create_patiently(control, name, server).await {
-        Ok(lsn) => tracing::info!(slot = name, %lsn, "replication slot made"),
+        Ok(lsn) => tracing::info!(event = "slot_made", slot = name, %lsn, "replication slot made"),
         Err(error) if error.sqlstate() == Some("42710") => {}
         Err(error) => return Err(error.into()),
     }

@@ -11,6 +11,8 @@
 //! done N again, by the next.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::checkpoint::{self, Keys};
 use super::ledger::{Ledger, Noted, Source};
@@ -18,6 +20,7 @@ use crate::config::DeadLetterLimit;
 use crate::dlq::letter::Letter;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::progress::{Progress, Totals};
 use crate::redis::lane::FailedCommand;
 use crate::redis::limits::Limits;
 use crate::redis::resp::{Commands, Reply};
@@ -39,6 +42,7 @@ pub(super) struct DeadLetters {
     limits: Limits,
     /// What happened last, in short.
     last: String,
+    progress: Arc<Progress>,
 }
 
 /// What is known of a batch whose replies were read.
@@ -55,11 +59,12 @@ impl DeadLetters {
     pub(super) async fn open(
         redis: &mut Client,
         keys: &Keys,
-        limit: DeadLetterLimit,
-        limits: Limits,
+        (limit, limits): (DeadLetterLimit, Limits),
+        progress: &Arc<Progress>,
     ) -> Result<DeadLetters, Error> {
         let stream = keys.dead_letters.clone();
         let count = length(redis, &stream).await?;
+        progress.dead_letters.store(count, Relaxed);
         Ok(DeadLetters {
             stream,
             max: limit.max,
@@ -69,6 +74,7 @@ impl DeadLetters {
             of_stream: HashSet::new(),
             limits,
             last: String::new(),
+            progress: Arc::clone(progress),
         })
     }
 
@@ -110,6 +116,7 @@ impl DeadLetters {
     /// Counts the letters again. False when there are too many.
     pub(super) async fn recount(&mut self, redis: &mut Client) -> Result<bool, Error> {
         self.count = length(redis, &self.stream).await? + self.waiting.count() as u64;
+        self.progress.dead_letters.store(self.count, Relaxed);
         Ok(self.count <= self.max)
     }
 
@@ -185,7 +192,11 @@ impl DeadLetters {
         let command = redis::resp::describe(&[name, key]);
         let error = redis::Error::Row { command, reply: reason.to_owned() };
         let field = |name| letter.get(name).unwrap_or("-");
+        if let Some(table) = letter.get("table") {
+            self.progress.table(table).refused(error.to_string());
+        }
         tracing::error!(
+            event = "dead_letter",
             table = field("table"),
             key = field("key"),
             lsn = field("lsn"),
@@ -195,6 +206,8 @@ impl DeadLetters {
         self.last = format!("{error} (table {}, key {}, LSN {})", field("table"), field("key"), field("lsn"));
         letter.write(&self.stream, &mut self.waiting);
         self.count += 1;
+        self.progress.dead_letters.store(self.count, Relaxed);
+        Totals::add(&self.progress.totals.dead_letters, 1);
     }
 
     /// Where the command comes from, and the row.

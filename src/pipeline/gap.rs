@@ -230,6 +230,9 @@ mod tests {
             confirmed: Lsn(confirmed),
             lost: None,
             synced: false,
+            restart: None,
+            safe: None,
+            status: "reserved".to_owned(),
         };
         let found = Found { origin: &origin, history, slot: &slot };
         check(checkpoint, &found, &config).err().map(|error| error.to_string())

@@ -12,6 +12,7 @@ use super::reread::{self, Key, MOST_KEYS, OwnedRow, Rows};
 use super::session::Session;
 use super::stream::Following;
 use crate::error::Error;
+use crate::lsn::Lsn;
 use crate::plan::Plan;
 use crate::postgres::pgoutput::{Decoder, Frame, Message};
 use crate::postgres::snapshot::before_page_header;
@@ -115,6 +116,7 @@ impl Session<'_> {
         let now = before_page_header(self.end_of_log().await?);
         if let Some(state) = self.states.get_mut(name) {
             state.until = state.until.max(now.0);
+            self.progress.table(name).set_overlap(Lsn(state.until));
             self.writer.extra().table(name, state);
         }
         following.applier.extend_overlap(name, now);

@@ -1,50 +1,127 @@
 //! What other processes ask the running one to do, by way of Redis: `snapshot` asks for tables to be read
-//! again.
+//! again, `pause` and `resume` to do nothing for a while.
 //!
 //! ```text
 //!   snapshot TABLE ─> HSET …:requests snapshot:TABLE ─> running instance: marks the table as unread and
 //!                                                        removes the request, in one transaction
+//!   pause ──────────> HSET …:requests paused TIME ────> every instance, until `resume` removes it
 //! ```
 //!
-//! The request is removed in the transaction that writes it into the checkpoint, so it is neither lost nor
-//! carried out twice.
+//! The request for a table is removed in the transaction that writes it into the checkpoint, so it is
+//! neither lost nor carried out twice. The other one stays, so that whoever takes over is paused too.
+//!
+//! A task beside the data loop looks for requests once a second over a connection of its own
+//! ([`watch`]), so that the data loop pays for them only when there are some.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::checkpoint::Keys;
 use super::session::{Recovery, Session};
+use super::supervise::Until;
+use crate::config::Target;
 use crate::error::Error;
+use crate::progress::{Phase, Progress};
 use crate::redis::resp::Reply;
 use crate::redis::{self, Client};
 
 /// How long an answer is waited for: nobody else is served meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often requests are looked for.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How soon a pause ends.
+const RESUME_POLL: Duration = Duration::from_millis(50);
+
 /// What a request for a table's snapshot is called.
 pub(crate) const SNAPSHOT: &str = "snapshot:";
+
+/// What the wish to pause is called.
+pub(crate) const PAUSED: &str = "paused";
+
+/// Looks for requests, and at the number of dead letters. Never ends; failures are not worth a word here,
+/// since the pipeline has the same and says so.
+pub(crate) async fn watch(target: Target, progress: Arc<Progress>) {
+    let mut connection: Option<(Client, Keys)> = None;
+    for look in 0_u64.. {
+        sleep(PERIOD).await;
+        if !matches!(progress.phase(), Phase::Snapshot | Phase::Streaming | Phase::Paused) {
+            connection = None;
+            continue;
+        }
+        let asked = timeout(4 * PERIOD, ask(&target, &mut connection, look % 5 == 0)).await;
+        let Ok(Ok(answer)) = asked else {
+            connection = None;
+            continue;
+        };
+        progress.round_trip.store(answer.round_trip, Relaxed);
+        if let Some(letters) = answer.letters {
+            progress.dead_letters.store(letters, Relaxed);
+        }
+        progress.set_paused(answer.requests.iter().any(|request| request == PAUSED));
+        if answer.requests.iter().any(|request| request.starts_with(SNAPSHOT)) {
+            progress.set_requested();
+        }
+    }
+}
+
+struct Answer {
+    requests: Vec<String>,
+    letters: Option<u64>,
+    /// µs
+    round_trip: u64,
+}
+
+async fn ask(
+    target: &Target,
+    connection: &mut Option<(Client, Keys)>,
+    count: bool,
+) -> Result<Answer, redis::Error> {
+    let (redis, keys) = match connection {
+        Some(connection) => connection,
+        None => {
+            let redis = Client::open(target).await?;
+            let keys = Keys::new(&target.name, redis.spread());
+            connection.insert((redis, keys))
+        }
+    };
+    let began = Instant::now();
+    let requests = match pending(redis, &keys.requests).await {
+        // Without the right to ask there is nobody to be asked by.
+        Err(redis::Error::Refused { .. }) => Vec::new(),
+        answer => answer?,
+    };
+    let round_trip = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let letters = match count {
+        true => match redis.call(&[b"XLEN", keys.dead_letters.as_bytes()]).await {
+            Ok(Reply::Integer(letters)) => u64::try_from(letters).ok(),
+            Ok(_) | Err(redis::Error::Refused { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        false => None,
+    };
+    Ok(Answer { requests, letters, round_trip })
+}
 
 impl Session<'_> {
     /// Carries out what is asked for; a new session begins if that needs one.
     pub(super) async fn look_for_requests(&mut self) -> Result<(), Error> {
-        // A Redis that does not answer is noticed where rows are written.
-        if !self.writer.is_idle() {
-            return Ok(());
-        }
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let key = self.writer.keys().requests.clone();
-        let mut redis = match self.asking.take() {
-            Some(redis) => redis,
-            None => self.open_redis().await?,
-        };
+        let mut redis = self.open_redis().await?;
         let ask = async { Ok(timeout(PATIENCE, pending(&mut redis, &key)).await) };
         let pending = match Session::meanwhile(&mut self.stream, positions, ask).await? {
             Ok(Ok(pending)) => pending,
             // Without the right to ask there is nobody to be asked by.
             Ok(Err(redis::Error::Refused { .. })) => Vec::new(),
+            // A Redis that does not answer is noticed where rows are written.
             Ok(Err(_)) | Err(_) => return Ok(()),
         };
-        self.asking = Some(redis);
+        self.progress.set_paused(pending.iter().any(|request| request == PAUSED));
         let tables: Vec<&str> = pending.iter().filter_map(|request| request.strip_prefix(SNAPSHOT)).collect();
         if tables.is_empty() {
             return Ok(());
@@ -67,6 +144,50 @@ impl Session<'_> {
             return Ok(());
         }
         Err(Error::Restart(format!("asked to read again: {}", tables.join(", "))))
+    }
+
+    /// While its user wants that, nothing is read and nothing is written, and PostgreSQL keeps the slot
+    /// and the log for us.
+    pub(super) async fn stay_paused(&mut self) -> Result<Recovery, Error> {
+        if !self.progress.is_to_pause() {
+            return Ok(Recovery::Resumed);
+        }
+        let name = &self.pipeline.config.name;
+        if self.pipeline.until != Until::Stopped {
+            return Err(Error::Setting(format!(
+                "{name} is paused, so this would never end: redis-connect-postgres resume -c {}",
+                self.pipeline.file
+            )));
+        }
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(Recovery::Stopped);
+        }
+        let phase = self.progress.phase();
+        self.progress.set_phase(Phase::Paused);
+        tracing::info!(
+            event = "paused",
+            position = %self.progress.position(),
+            "paused; PostgreSQL keeps its log until redis-connect-postgres resume -c {}",
+            self.pipeline.file
+        );
+        let progress = Arc::clone(&self.progress);
+        let resumed = async {
+            while progress.is_to_pause() {
+                sleep(RESUME_POLL).await;
+            }
+            Ok(())
+        };
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            resumed = Session::meanwhile(&mut self.stream, positions, resumed) => resumed?,
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(Recovery::Stopped),
+        }
+        // Nobody has listened to it.
+        self.stream.forgive_silence();
+        self.progress.set_phase(phase);
+        tracing::info!(event = "resumed", "resumed");
+        Ok(Recovery::Resumed)
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::capture::Captured;
 use super::checkpoint::{Position, TableState};
-use super::progress::{Phase, Progress};
 use super::retain::Retention;
 use super::stream::Following;
 use super::supervise::Pipeline;
@@ -20,6 +19,7 @@ use crate::lsn::Lsn;
 use crate::postgres::Connection;
 use crate::postgres::catalog::Types;
 use crate::postgres::stream::Stream;
+use crate::progress::{Phase, Progress};
 use crate::redis;
 use crate::redis::scan::Scan;
 
@@ -44,8 +44,6 @@ pub(super) struct Session<'a> {
     /// See [`super::changes`].
     pub(super) watched: String,
     pub(super) stream: Stream,
-    /// A connection that asks Redis for requests.
-    pub(super) asking: Option<redis::Client>,
     /// What is known of the stream so far; `None` before it was followed.
     pub(super) following: Option<Box<Following>>,
     pub(super) writer: Writer,
@@ -109,7 +107,7 @@ impl<'a> Session<'a> {
         }
         let phase = self.progress.phase();
         self.progress.set_phase(Phase::Retrying);
-        let mut retry = super::supervise::Retry::new("writing to Redis", &error);
+        let mut retry = super::supervise::Retry::new("writing to Redis", &error, &self.progress);
         let mut timer = Session::heartbeat_timer();
         loop {
             let received = self.writer.accepted().lsn;

@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 use super::capture::Captured;
 use super::checkpoint::TableState;
 use super::ledger::{Origin, Source};
-use super::progress::{Phase, TableProgress};
 use super::ranges::{bounds, copy_statement};
 use super::session::{End, Recovery, Session, only_grew};
 use super::truncate::Notice;
@@ -39,6 +38,7 @@ use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::snapshot::{self, Snapshot};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
+use crate::progress::{Phase, Progress, TableProgress, Totals};
 use crate::row::{Cell, Change, Row};
 use crate::sink::{Sink, Workspace};
 
@@ -124,6 +124,7 @@ impl Session<'_> {
         let mut ranges = ranges_to_read(&tables);
         if self.following.is_none() {
             tracing::info!(
+                event = if resumed { "snapshot_goes_on" } else { "snapshot_begins" },
                 tables = tables.len(),
                 ranges = ranges.len(),
                 workers = workers.len(),
@@ -135,7 +136,8 @@ impl Session<'_> {
         self.recall_letters().await?;
         let until = sliced.then(|| Instant::now() + SLICE);
         let lsn = self.snapshot_position();
-        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until };
+        let progress = Arc::clone(&self.progress);
+        let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until, progress };
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
             return Ok(Read::Ended(end));
         }
@@ -184,7 +186,8 @@ impl Session<'_> {
         }
         if read == Read::Done {
             tracing::info!(
-                rows = self.progress.changes.load(Relaxed),
+                event = "snapshot_done",
+                rows = self.progress.totals.changes.load(Relaxed),
                 "snapshot done, all tables are in Redis"
             );
         }
@@ -210,15 +213,27 @@ impl Session<'_> {
                 if self.pipeline.config.on_gap == OnGap::Fail {
                     return Err(Error::gap(reason, SlotUse::Usable));
                 }
-                tracing::warn!(table = name, "{reason}. It is read again (on_gap: resnapshot)");
+                tracing::warn!(
+                    event = "resnapshot",
+                    table = name,
+                    "{reason}. It is read again (on_gap: resnapshot)"
+                );
                 state.read_again(true);
                 state.forget_streams();
                 state.gap = Some(reason);
             } else if state.outputs != captured.fingerprint {
-                tracing::info!(table = name, "its configuration changed: it is read again");
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "its configuration changed: it is read again"
+                );
                 state.read_again(true);
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
-                tracing::info!(table = name, "it was made anew, or its key changed: it is read again");
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "it was made anew, or its key changed: it is read again"
+                );
                 state.read_again(true);
                 if state.oid != captured.table.oid {
                     state.forget_streams();
@@ -229,7 +244,11 @@ impl Session<'_> {
             } else if state.complete && !state.again && only_grew(state, captured) {
                 state.columns = shape.record();
             } else {
-                tracing::info!(table = name, "its definition changed: it is read again");
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "its definition changed: it is read again"
+                );
                 let moved = captured.plan(&self.pipeline.file)?.has_moved_rows(&state.columns);
                 state.read_again(moved);
             }
@@ -239,7 +258,11 @@ impl Session<'_> {
         for (name, state) in &mut self.states {
             // Should it be captured again one day, it will have missed changes.
             if !names.contains(name) && !state.columns.is_empty() {
-                tracing::warn!(table = name, "not captured any more; its keys stay in Redis");
+                tracing::warn!(
+                    event = "table_gone",
+                    table = name,
+                    "not captured any more; its keys stay in Redis"
+                );
                 state.read_again(true);
                 state.forget_streams();
                 state.gap =
@@ -271,13 +294,9 @@ impl Session<'_> {
                 continue;
             }
             let plan = Rc::new(plan);
-            let progress = TableProgress {
-                name: name.clone(),
-                expected: captured.table.estimated_rows,
-                rows: state.rows.into(),
-                done: false.into(),
-            };
-            let progress = Arc::new(progress);
+            let progress = self.progress.table(&name);
+            progress.expected.store(captured.table.estimated_rows, Relaxed);
+            progress.set_snapshot(state.rows, false);
             tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
         }
         Ok(tables)
@@ -337,6 +356,7 @@ impl Session<'_> {
                 resumed = true;
             }
             state.until = snapshot.until.0;
+            table.progress.set_overlap(snapshot.until);
             self.writer.extra().table(&table.name, state);
         }
         self.writer.extra().field("snapshot", "running");
@@ -368,6 +388,12 @@ impl Session<'_> {
                     self.writer.flush(Duration::ZERO);
                     self.heartbeat().await?;
                     self.check_workers(reader).await?;
+                    if self.progress.is_to_pause() {
+                        if self.stay_paused().await? == Recovery::Stopped {
+                            return Ok(Some(End::Stopped));
+                        }
+                        reader.workers.iter_mut().for_each(|worker| worker.heard = Instant::now());
+                    }
                 }
                 Event::Stop => return Ok(Some(End::Stopped)),
                 Event::Trouble(error) => {
@@ -449,6 +475,7 @@ struct Reader {
     lsn: Lsn,
     /// No range is begun after this.
     until: Option<Instant>,
+    progress: Arc<Progress>,
 }
 
 impl Reader {
@@ -523,8 +550,9 @@ impl Reader {
                 }
                 Ok(CopyEvent::Done) => break Poll::Ready(Ok(true)),
                 Ok(CopyEvent::Incomplete(wanted)) => match worker.connection.poll_more(cx, wanted) {
-                    Poll::Ready(Ok(_)) => {
+                    Poll::Ready(Ok(bytes)) => {
                         worker.heard = Instant::now();
+                        Totals::add(&self.progress.totals.received, bytes as u64);
                         break Poll::Ready(Ok(false));
                     }
                     Poll::Ready(Err(error)) => break Poll::Ready(Err(error.into())),
@@ -536,7 +564,7 @@ impl Reader {
         if event.ordinal > events {
             writer.extra().events((event.id_lsn(), event.ordinal));
         }
-        table.progress.rows.fetch_add(worker.rows - before, Relaxed);
+        table.progress.count_read(worker.rows - before);
         if matches!(result, Poll::Ready(Ok(true))) {
             worker.reading = None;
             table.state.rows += worker.rows;

@@ -25,7 +25,6 @@ use super::apply::{Applier, Overlap, Relation, Tracked, Transaction, Unapplied};
 use super::checkpoint::{Position, Split};
 use super::incomplete::Incomplete;
 use super::messages::LogicalMessage;
-use super::progress::Phase;
 use super::reread::ReadAhead;
 use super::session::{End, HEARTBEAT, Recovery, Session, only_grew};
 use crate::error::{Error, SlotUse};
@@ -36,6 +35,7 @@ use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
 use crate::postgres::snapshot::{Visibility, before_page_header};
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
+use crate::progress::{Operation, Phase, Totals};
 use crate::sink::Workspace;
 
 /// While there is load, the socket is looked at this often for what the low-water mark holds back.
@@ -90,7 +90,7 @@ impl Session<'_> {
         let mut following = match self.following.take() {
             Some(following) => following,
             None => {
-                tracing::info!(from = %self.start.lsn, tables = self.captured.len(), "streaming");
+                tracing::info!(event = "streaming", from = %self.start.lsn, tables = self.captured.len(), "streaming");
                 if self.start != self.written && !self.scattered {
                     tracing::info!(
                         until = %self.written.lsn,
@@ -158,9 +158,7 @@ impl Session<'_> {
                         return Ok(End::Stopped);
                     }
                 }
-                Woken::Received(result) => {
-                    result?;
-                }
+                Woken::Received(result) => self.count_received(result?),
                 Woken::LoadTick => self.receive_what_is_there(wanted).await?,
                 Woken::Heartbeat => {
                     self.heartbeat().await?;
@@ -172,8 +170,11 @@ impl Session<'_> {
                         looked = Instant::now();
                     }
                     self.writer.touch();
-                    if following.transaction.is_none() {
+                    if following.transaction.is_none() && self.progress.take_requested() {
                         self.look_for_requests().await?;
+                    }
+                    if self.stay_paused().await? == Recovery::Stopped {
+                        return Ok(End::Stopped);
                     }
                 }
             }
@@ -187,13 +188,15 @@ impl Session<'_> {
         Ok(end)
     }
 
+    fn count_received(&self, bytes: usize) {
+        Totals::add(&self.progress.totals.received, bytes as u64);
+    }
+
     async fn receive_what_is_there(&mut self, wanted: usize) -> Result<(), Error> {
         self.stream.read_now();
         let received = poll_fn(|cx| Poll::Ready(self.stream.poll_more(cx, wanted))).await;
         match received {
-            Poll::Ready(result) => {
-                result?;
-            }
+            Poll::Ready(result) => self.count_received(result?),
             Poll::Pending => self.stream.relax(),
         }
         Ok(())
@@ -355,17 +358,19 @@ impl Session<'_> {
             Frame::Begin { commit_lsn, time, xid } => {
                 let skip = self.start.applied_of(commit_lsn);
                 let repeat = self.written.applied_of(commit_lsn);
-                following.transaction = Some(Transaction { commit_lsn, xid, ordinal: 0, skip, repeat });
+                following.transaction =
+                    Some(Transaction { commit_lsn, xid, commit_time: time, ordinal: 0, skip, repeat });
                 following.applier.workspace.event.begin(commit_lsn, Some(xid), time);
                 self.progress.commit_time.store(time, Relaxed);
                 self.progress.heard_of(commit_lsn);
             }
             Frame::Commit { end } => {
-                following.transaction = None;
+                let commit_time =
+                    following.transaction.take().map_or(0, |transaction| transaction.commit_time);
                 following.applier.workspace.came_to.get_or_insert_default().clear();
                 if end > self.writer.accepted().lsn {
                     let position = self.position(end);
-                    self.writer.mark(position);
+                    self.writer.mark_commit(position, commit_time);
                 }
             }
             Frame::Relation(relation) => return Step::Describe(relation),
@@ -432,7 +437,8 @@ impl Session<'_> {
                 }
             }
         }
-        let table = Tracked { name, plan: Rc::new(plan), overlap };
+        let progress = self.progress.table(&name);
+        let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
         following.applier.set(oid, Relation { table: Some(table) });
         Ok(())
     }
@@ -526,6 +532,7 @@ impl Session<'_> {
         for (table, transaction) in tables {
             let workspace = &mut following.applier.workspace;
             table.overlap.note_told(&transaction, workspace);
+            table.count(Operation::Truncate, &transaction);
             if self.remove_keys(&table, transaction, workspace).await? == Recovery::Stopped {
                 break;
             }

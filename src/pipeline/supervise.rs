@@ -12,12 +12,12 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::gap::Gap;
-use super::progress::{Phase, Progress};
-use super::session::{End, Session};
+use super::session::{End, Recovery, Session};
 use super::snapshot::Read;
 use super::stream::Goal;
 use crate::config::{Config, OnGap};
 use crate::error::{Error, Family};
+use crate::progress::{Phase, Progress, Totals, Trouble};
 use crate::redis;
 
 /// When a run ends by itself.
@@ -76,7 +76,8 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
         if let Error::Gap { reason, slot } = &error
             && pipeline.config.on_gap == OnGap::Resnapshot
         {
-            tracing::warn!("{reason}. All tables are read again (on_gap: resnapshot)");
+            tracing::warn!(event = "resnapshot", "{reason}. All tables are read again (on_gap: resnapshot)");
+            Totals::add(&pipeline.progress.totals.gaps, 1);
             begun.gap = Some(Gap { reason: reason.clone(), slot: *slot });
             gaps += 1;
             // Should it not mend it, it must not go on at full speed.
@@ -88,7 +89,14 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
             Family::Transient if !begun.connected => return Err(error),
             Family::Denied if !pipeline.progress.has_written() => return Err(error),
             Family::Restart => {
-                tracing::warn!("{error}");
+                pipeline.progress.count_retry(&error);
+                pipeline.progress.set_trouble(None);
+                if error.is_rewind() {
+                    Totals::add(&pipeline.progress.totals.rewinds, 1);
+                    tracing::warn!(event = "rewound", "{error}");
+                } else {
+                    tracing::warn!(event = "begins_again", "{error}");
+                }
                 // Should it go on like this, it must not go on at full speed.
                 sleep(FIRST_PAUSE).await;
                 retry = None;
@@ -104,7 +112,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
                 retry.failed(&error);
                 retry
             }
-            _ => retry.insert(Retry::new("capturing", &error)),
+            _ => retry.insert(Retry::new("capturing", &error, &pipeline.progress)),
         };
         let mut shutdown = pipeline.shutdown.clone();
         tokio::select! {
@@ -121,10 +129,14 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
         _ = shutdown.wait_for(|stop| *stop) => None,
     };
     let Some(mut session) = session else { return Ok(()) };
+    Totals::add(&pipeline.progress.totals.sessions, 1);
     if let Some(trouble) = trouble {
         trouble.over();
     }
     let end = loop {
+        if session.stay_paused().await? == Recovery::Stopped {
+            break End::Stopped;
+        }
         let read = session.read_tables().await?;
         begun.checkpoint = true;
         match read {
@@ -144,6 +156,7 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
     };
     session.finish().await?;
     tracing::info!(
+        event = "ended",
         position = %pipeline.progress.position(),
         "{}",
         match end {
@@ -158,12 +171,14 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
 /// A condition that passes by itself: said once, when it is another one, once a minute, and when it is over.
 #[derive(Debug)]
 pub(super) struct Retry {
-    what: &'static str,
+    trouble: Trouble,
+    progress: Arc<Progress>,
     since: Instant,
     said: Instant,
     /// It was said that somebody keeps us out, which takes a person to end.
     denied: bool,
     attempts: u32,
+    /// The error that was said last.
     last: String,
 }
 
@@ -171,14 +186,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Retry {
-    pub(super) fn new(what: &'static str, error: &Error) -> Retry {
+    pub(super) fn new(what: &'static str, error: &Error, progress: &Arc<Progress>) -> Retry {
+        let trouble = Trouble::new(what, error);
+        progress.count_retry(error);
+        progress.set_trouble(Some(trouble.clone()));
         let last = error.to_string();
-        tracing::warn!("{last}; trying again until it works");
+        tracing::warn!(event = "fails", reason = trouble.reason, "{last}; trying again until it works");
         let denied = error.family() == Family::Denied;
-        Retry { what, since: Instant::now(), said: Instant::now(), denied, attempts: 0, last }
+        let progress = Arc::clone(progress);
+        Retry { trouble, progress, since: Instant::now(), said: Instant::now(), denied, attempts: 0, last }
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
+        self.trouble.failed_again(error);
+        self.progress.count_retry(error);
         if matches!(error, Error::Redis(redis::Error::NoMaster { .. })) {
             // A failover is a matter of seconds.
             self.attempts = self.attempts.min(3);
@@ -190,10 +211,13 @@ impl Retry {
             self.denied |= denied;
             self.said = Instant::now();
             tracing::warn!(
+                event = "fails",
+                reason = self.trouble.reason,
                 attempts = self.attempts,
-                "{} fails for {} s: {error}",
-                self.what,
-                self.since.elapsed().as_secs()
+                "{} fails for {} s: {error}; the next try is within {} s",
+                self.trouble.what,
+                self.since.elapsed().as_secs(),
+                LONGEST_PAUSE.as_secs()
             );
             self.last = error;
         }
@@ -205,10 +229,19 @@ impl Retry {
         self.attempts += 1;
         // The clock's nanoseconds are random enough for that.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        full.mul_f64(0.5 + f64::from(now.subsec_nanos() % 1000) / 2000.0)
+        let pause = full.mul_f64(0.5 + f64::from(now.subsec_nanos() % 1000) / 2000.0);
+        self.trouble.tries_in(pause);
+        self.progress.set_trouble(Some(self.trouble.clone()));
+        pause
     }
 
     pub(super) fn over(&self) {
-        tracing::info!("{} works again after {:.1} s", self.what, self.since.elapsed().as_secs_f64());
+        self.progress.set_trouble(None);
+        tracing::info!(
+            event = "works_again",
+            "{} works again after {:.1} s",
+            self.trouble.what,
+            self.since.elapsed().as_secs_f64()
+        );
     }
 }

@@ -20,18 +20,17 @@
 //! nothing shorter is written, so Redis is never seen to go back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Extra, Keys, Position};
 use super::dead_letters::{Batch, DeadLetters};
 use super::ledger::{Extent, Ledger, Origin};
-use super::progress::Progress;
 use super::shards;
 use crate::config::{Config, Target};
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::progress::{self, Progress, Totals};
 use crate::redis::lane::RETAINED;
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
@@ -121,6 +120,9 @@ pub(super) struct Writer {
     beside: u64,
     is_beside: bool,
     written: Instant,
+    /// Commit times of the transactions that end in `open`, and in the batch in flight.
+    commits: Vec<i64>,
+    committed: Vec<i64>,
     progress: Arc<Progress>,
 }
 
@@ -145,7 +147,7 @@ impl Writer {
     ) -> Result<Writer, Error> {
         let target = &config.target;
         let limits = Limits::read(redis).await?.beside(target.batch.bytes);
-        let mut letters = DeadLetters::open(redis, keys, config.dlq, limits).await?;
+        let mut letters = DeadLetters::open(redis, keys, (config.dlq, limits), &progress).await?;
         if redis.spread() != Spread::Whole {
             letters.recall_stream(redis, start.before.lsn).await?;
         }
@@ -172,6 +174,8 @@ impl Writer {
             beside: start.beside,
             is_beside: false,
             written: Instant::now(),
+            commits: Vec::new(),
+            committed: Vec::new(),
             progress,
         })
     }
@@ -264,6 +268,15 @@ impl Writer {
     #[inline]
     pub(super) fn mark(&mut self, position: Position) {
         self.mark = Some(Mark { position: Some(position), ..self.end() });
+    }
+
+    /// A transaction that was committed then ends at `position`.
+    #[inline]
+    pub(super) fn mark_commit(&mut self, position: Position, time: i64) {
+        if self.changes > self.mark.map_or(0, |mark| mark.changes) {
+            self.commits.push(time);
+        }
+        self.mark(position);
     }
 
     /// Everything appended so far comes from elsewhere than the stream, and may be written.
@@ -364,7 +377,9 @@ impl Writer {
             self.extra.shard(tag);
         }
         checkpoint::write(&self.keys, written, self.lanes.fence().epoch(), &mut self.extra, &mut self.open);
+        Totals::add(&self.progress.totals.sent, self.open.len() as u64);
         self.lanes.send(&mut self.open, || written.marker());
+        std::mem::swap(&mut self.commits, &mut self.committed);
         std::mem::swap(&mut self.open, &mut self.spare);
         self.changes -= mark.changes;
         self.mark = None;
@@ -379,8 +394,9 @@ impl Writer {
         }
         let failed = ready!(self.lanes.poll_done(cx))?;
         let Some(flight) = self.flight.take() else { return Poll::Ready(Ok(())) };
-        self.progress.changes.fetch_add(flight.changes as u64, Relaxed);
+        Totals::add(&self.progress.totals.changes, flight.changes as u64);
         self.progress.set_position(flight.position.lsn);
+        self.note_times();
         let batch = Batch { ledger: &self.sent, commands: flight.commands, repeated: flight.repeated };
         let buried = self.letters.bury(batch, &failed);
         self.sent.clear(RETAINED);
@@ -394,6 +410,21 @@ impl Writer {
             self.mark_nothing();
         }
         Poll::Ready(buried)
+    }
+
+    /// A batch is confirmed: how long it took, and its transactions.
+    fn note_times(&mut self) {
+        let took = self.written.elapsed().as_micros();
+        self.progress.batch_time.observe(u64::try_from(took).unwrap_or(u64::MAX));
+        Totals::add(&self.progress.totals.batches, 1);
+        Totals::add(&self.progress.totals.transactions, self.committed.len() as u64);
+        if !self.committed.is_empty() {
+            let now = progress::now();
+            for time in self.committed.drain(..) {
+                // Another machine's clock can be ahead of ours.
+                self.progress.latency.observe(now.saturating_sub(time).max(0).unsigned_abs());
+            }
+        }
     }
 
     pub(super) async fn confirmed(&mut self) -> Result<(), Error> {
@@ -461,7 +492,7 @@ impl Writer {
                 lanes.reconnect().await?;
                 let mut redis = Client::open(target).await?;
                 if shards::behind(&mut redis, keys).await?.is_some() {
-                    return Err(Error::Restart(
+                    return Err(Error::Rewound(
                         "a shard of Redis has forgotten data: beginning again from what is there".to_owned(),
                     ));
                 }
@@ -483,10 +514,12 @@ impl Writer {
     }
 
     fn elsewhere(&self, found: u64) -> Error {
-        Error::Restart(format!(
+        let words = format!(
             "Redis is at batch {found}, which is not where it was left (batch {}); beginning again from its \
              checkpoint",
             self.batch
-        ))
+        );
+        // One that is in flight may not have arrived.
+        if found + 1 < self.batch { Error::Rewound(words) } else { Error::Restart(words) }
     }
 }

@@ -16,6 +16,12 @@ pub(crate) struct Slot {
     pub(crate) lost: Option<Loss>,
     /// A copy of the primary's on a standby, which nobody may read before the standby is promoted.
     pub(crate) synced: bool,
+    /// The oldest log that is kept for it.
+    pub(crate) restart: Option<Lsn>,
+    /// Bytes that can still be written before it may be lost; `None` without a limit.
+    pub(crate) safe: Option<u64>,
+    /// `wal_status`
+    pub(crate) status: String,
 }
 
 /// Why a slot is invalidated.
@@ -68,7 +74,9 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
         "SELECT s.plugin, s.database, s.active_pid, s.confirmed_flush_lsn, \
                 pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'wal_status', \
                 pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'invalidation_reason', \
-                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'synced' \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'synced', \
+                s.restart_lsn, \
+                pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.->>) 'safe_wal_size' \
            FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = {}",
         literal(name)
     );
@@ -76,13 +84,20 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
     Ok(rows.into_iter().next().map(|row| {
         let mut columns = row.into_iter();
         let mut next = || columns.next().flatten();
+        let status;
         Slot {
             plugin: next().unwrap_or_default(),
             database: next().unwrap_or_default(),
             active_pid: next().and_then(|pid| pid.parse().ok()),
             confirmed: next().and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
-            lost: Loss::parse(next().as_deref(), next().as_deref()),
+            lost: {
+                status = next();
+                Loss::parse(status.as_deref(), next().as_deref())
+            },
             synced: next().as_deref() == Some("true"),
+            restart: next().and_then(|lsn| lsn.parse().ok()),
+            safe: next().and_then(|bytes| bytes.parse::<i64>().ok()).map(|bytes| bytes.max(0).unsigned_abs()),
+            status: status.unwrap_or_else(|| "reserved".to_owned()),
         }
     }))
 }

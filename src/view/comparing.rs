@@ -1,8 +1,11 @@
 //! On a terminal: a bar for the table that is being compared.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget};
+
+use crate::http::Compared;
 
 use super::terminal::{LogWriter, style};
 
@@ -10,21 +13,29 @@ use super::terminal::{LogWriter, style};
 pub(crate) struct Comparing {
     area: Option<MultiProgress>,
     bar: ProgressBar,
+    /// Another thread looks here.
+    told: Option<Arc<Compared>>,
 }
 
 impl Comparing {
     /// A bar where a person looks at it and the log is for people; elsewhere nothing is drawn.
     pub(crate) fn choose(text: bool) -> Comparing {
         if !text || !stderr().is_terminal() {
-            return Comparing {
-                area: None,
-                bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
-            };
+            return Comparing::hidden(None);
         }
         let area = MultiProgress::new();
         let bar = area.add(ProgressBar::new(0));
         bar.set_style(style("{prefix:24!} {bar:30} {human_pos:>12}/{human_len} rows {msg}"));
-        Comparing { area: Some(area), bar }
+        Comparing { area: Some(area), bar, told: None }
+    }
+
+    /// Nothing is drawn; who looks at `told` sees how far it is.
+    pub(crate) fn told(told: Arc<Compared>) -> Comparing {
+        Comparing::hidden(Some(told))
+    }
+
+    fn hidden(told: Option<Arc<Compared>>) -> Comparing {
+        Comparing { area: None, bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), told }
     }
 
     /// Where log lines must go so that they don't break the bar.
@@ -34,6 +45,9 @@ impl Comparing {
 
     /// Begins a table of about so many rows.
     pub(crate) fn table(&mut self, name: &str, expected: u64) {
+        if let Some(told) = &self.told {
+            told.table(name, expected);
+        }
         self.bar.reset();
         self.bar.set_length(expected.max(1));
         self.bar.set_prefix(name.to_owned());
@@ -42,6 +56,9 @@ impl Comparing {
 
     /// So many rows of the table are compared.
     pub(crate) fn rows(&mut self, rows: u64) {
+        if let Some(told) = &self.told {
+            told.rows(rows);
+        }
         if self.area.is_none() {
             return;
         }

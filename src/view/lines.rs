@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Progress, Rate, lag, words};
-use crate::pipeline::progress::Phase;
+use super::{Progress, Rate, words};
+use crate::progress::Phase;
 
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -13,11 +13,11 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn print(&mut self, progress: &Progress) {
         let rows_per_second = self.rate.take(progress).round();
-        let (lag_bytes, lag_seconds) = lag(progress);
+        let (lag_bytes, lag_seconds) = (progress.lag_bytes(), progress.lag_seconds());
         let lag_seconds = (lag_seconds * 10.0).round() / 10.0;
         let phase = progress.phase();
         if phase == Phase::Snapshot {
-            let tables = progress.tables();
+            let tables = progress.reading();
             let done = tables.iter().filter(|table| table.done.load(Relaxed)).count();
             let rows: u64 = tables.iter().map(|table| table.rows.load(Relaxed)).sum();
             tracing::info!(
@@ -29,7 +29,7 @@ impl Lines {
                 words(phase)
             );
         } else {
-            let changes = progress.changes.load(Relaxed);
+            let changes = progress.totals.changes.load(Relaxed);
             let position = progress.position().to_string();
             tracing::info!(rows_per_second, changes, lag_bytes, lag_seconds, position, "{}", words(phase));
         }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use crate::pipeline::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress};
 
 pub(crate) use comparing::Comparing;
 pub(crate) use terminal::LogWriter;
@@ -92,24 +92,11 @@ impl Default for Rate {
 
 impl Rate {
     fn take(&mut self, progress: &Progress) -> f64 {
-        let changes = progress.changes.load(Relaxed);
+        let changes = progress.totals.changes.load(Relaxed);
         let rate = changes.saturating_sub(self.changes) as f64 / self.at.elapsed().as_secs_f64().max(0.001);
         *self = Rate { at: Instant::now(), changes };
         rate
     }
-}
-
-/// How far Redis is behind PostgreSQL: bytes of write-ahead log, and seconds since the commit that was
-/// applied last, 0 when nothing waits.
-fn lag(progress: &Progress) -> (u64, f64) {
-    let bytes = progress.server_position().bytes_since(progress.position());
-    let commit = progress.commit_time.load(Relaxed);
-    if progress.caught_up.load(Relaxed) || commit == 0 {
-        return (bytes, 0.0);
-    }
-    const Y2000: Duration = Duration::from_secs(946_684_800);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH + Y2000).unwrap_or_default().as_secs_f64();
-    (bytes, (now - commit as f64 / 1e6).max(0.0))
 }
 
 fn words(phase: Phase) -> &'static str {
@@ -119,6 +106,7 @@ fn words(phase: Phase) -> &'static str {
         Phase::Snapshot => "reading tables",
         Phase::Streaming => "streaming",
         Phase::Retrying => "trying again",
+        Phase::Paused => "paused",
         Phase::Stopping => "stopping",
     }
 }

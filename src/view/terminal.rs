@@ -8,8 +8,8 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Progress, Rate, lag, words};
-use crate::pipeline::progress::{Phase, TableProgress};
+use super::{Progress, Rate, words};
+use crate::progress::{Phase, TableProgress};
 
 /// More bars than this don't fit a screen.
 const MOST_BARS: usize = 12;
@@ -38,11 +38,11 @@ impl Terminal {
                 bar.finish_and_clear();
             }
         } else {
-            for table in progress.tables().iter().filter(|t| !t.done.load(Relaxed)).take(MOST_BARS) {
+            for table in progress.reading().iter().filter(|t| !t.done.load(Relaxed)).take(MOST_BARS) {
                 self.bar(table);
             }
         }
-        for table in progress.tables() {
+        for table in progress.reading() {
             if let Some(bar) = self.bars.get(&table.name) {
                 let rows = table.rows.load(Relaxed);
                 if rows > bar.length().unwrap_or(0) {
@@ -62,7 +62,7 @@ impl Terminal {
             }
         }
         let rate = self.rate.take(progress);
-        let (bytes, seconds) = lag(progress);
+        let (bytes, seconds) = (progress.lag_bytes(), progress.lag_seconds());
         let line = self.line.get_or_insert_with(|| {
             let line = self.area.add(ProgressBar::new_spinner());
             line.set_style(style("{spinner} {msg}"));
@@ -72,7 +72,7 @@ impl Terminal {
             "{}: {} rows/s, {} rows; behind by {} and {seconds:.1} s; at {}",
             words(phase),
             HumanCount(rate as u64),
-            HumanCount(progress.changes.load(Relaxed)),
+            HumanCount(progress.totals.changes.load(Relaxed)),
             HumanBytes(bytes),
             progress.position()
         ));
@@ -83,7 +83,7 @@ impl Terminal {
         if self.bars.contains_key(&table.name) {
             return;
         }
-        let bar = ProgressBar::new(table.expected.max(1));
+        let bar = ProgressBar::new(table.expected.load(Relaxed).max(1));
         let bar = match &self.line {
             Some(line) => self.area.insert_before(line, bar),
             None => self.area.add(bar),

@@ -1,0 +1,71 @@
+//! `pause` and `resume`: nothing is captured for a while.
+
+use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Logs, load_file, logging, runtime};
+use crate::error::Error;
+use crate::pipeline::checkpoint::{self, Keys};
+use crate::pipeline::requests::PAUSED;
+use crate::progress::{now, timestamp};
+use crate::redis::Client;
+
+/// Capture nothing until `resume`
+///
+/// The running instance stops reading and writing within some seconds, and keeps the slot; one that
+/// starts or takes over meanwhile waits too. PostgreSQL keeps its write-ahead log all the while.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pause {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Go on after `pause`
+#[derive(Debug, clap::Args)]
+pub(super) struct Resume {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Pause {
+    pub(super) fn execute(&self, logs: &Logs) -> Result<ExitCode, Error> {
+        logging::start(logs, stderr)?;
+        let (config, file) = load_file(&self.config)?;
+        runtime()?.block_on(async {
+            let mut redis = Client::open(&config.target).await?;
+            let keys = Keys::new(&config.name, redis.spread());
+            if checkpoint::read(&mut redis, &keys).await?.is_none() {
+                return Err(Error::Setting(format!(
+                    "there is no checkpoint {} in Redis, so nothing is captured that could be paused",
+                    keys.checkpoint
+                )));
+            }
+            let time = timestamp(now());
+            redis.call(&[b"HSET", keys.requests.as_bytes(), PAUSED.as_bytes(), time.as_bytes()]).await?;
+            let _ = writeln!(
+                stdout(),
+                "{} pauses; PostgreSQL keeps its log until redis-connect-postgres resume -c {file}",
+                config.name
+            );
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+impl Resume {
+    pub(super) fn execute(&self, logs: &Logs) -> Result<ExitCode, Error> {
+        logging::start(logs, stderr)?;
+        let (config, _) = load_file(&self.config)?;
+        runtime()?.block_on(async {
+            let mut redis = Client::open(&config.target).await?;
+            let keys = Keys::new(&config.name, redis.spread());
+            let removed = redis.call(&[b"HDEL", keys.requests.as_bytes(), PAUSED.as_bytes()]).await?.text();
+            let was = if removed.as_deref() == Some("1") { "goes on" } else { "was not paused" };
+            let _ = writeln!(stdout(), "{} {was}", config.name);
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
