@@ -17,6 +17,7 @@ mod faults;
 mod gaps;
 mod harness_tests;
 mod hashes;
+mod http;
 mod snapshots;
 mod structures;
 mod takeover;

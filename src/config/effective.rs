@@ -220,7 +220,8 @@ tables:
     - { type: json, key: "d:{id}", columns: [id, { dname: name }], index: [id, { dname: tag }], decimals: number }
     - { type: set, key: "s:{id}", member: "{id}" }
     - { type: sorted_set, key: z, member: "{id}", score: "{id}", timestamps: epoch_ms }
-    - { type: string, value: "{id} {{}" , nulls: empty }
+    - { type: string, value: "{id} {{}" }
+    - { type: string, key: "t:{id}", nulls: empty }
     - { type: stream, format: debezium, max_len: 100, binary: hex }
   sales.*: { type: hash }
 "#;

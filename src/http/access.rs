@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn names_that_only_look_like_ours() {
         let host = |name| ask(None, "GET", "/api/v1/status", &[("host", name)]);
-        for ours in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:8080", "::1"] {
+        for ours in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:8080"] {
             assert_eq!(host(ours), 200, "{ours}");
         }
         for other in ["evil.example", "evil.example:8080", "localhost.evil.example", ""] {

@@ -22,7 +22,7 @@
 mod account;
 mod find;
 mod home;
-mod port;
+pub mod port;
 pub mod postgres;
 mod process;
 pub mod redis;

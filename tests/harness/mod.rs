@@ -33,7 +33,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use handover::Handover;
 pub(crate) use proxy::{Proxy, Toward};
 pub(crate) use sentinels::{SERVICE, Sentinels, ask, sentinel_settings};
-pub(crate) use world::{Config, Settings, World};
+pub(crate) use world::{Config, PATIENCE, Settings, World};
 
 use std::io::Write;
 

@@ -35,7 +35,7 @@ fn the_document() {
             ("target: { url: redis://h }", "hr.yaml:1:1: `source` is missing in the configuration"),
             (
                 "zzz: 1",
-                "hr.yaml:1:1: unknown key `zzz` in the configuration; known keys: name, source, target, tables, snapshot, durability, on_gap, dlq",
+                "hr.yaml:1:1: unknown key `zzz` in the configuration; known keys: name, source, target, tables, snapshot, durability, on_gap, dlq, http",
             ),
             (
                 "password:hunter2",
@@ -43,7 +43,7 @@ fn the_document() {
             ),
             (
                 "{password:hunter2}",
-                "hr.yaml:1:2: a key in the configuration has characters that no key has; write `key: value` with a space; known keys: name, source, target, tables, snapshot, durability, on_gap, dlq",
+                "hr.yaml:1:2: a key in the configuration has characters that no key has; write `key: value` with a space; known keys: name, source, target, tables, snapshot, durability, on_gap, dlq, http",
             ),
             ("a: 1\na: 2", "hr.yaml:2:1: the key `a` is here a second time"),
             ("? [a]\n: b", "hr.yaml:1:3: a key must be a text"),
