@@ -136,7 +136,12 @@ fn output(output: &Output) -> Value {
         "binary": word(BINARY, &values.binary),
         "decimals": word(DECIMALS, &values.decimals),
     });
-    if !matches!(output.structure, Structure::Set { .. } | Structure::SortedSet { .. }) {
+    // Where templates say what is written, there is no such option.
+    let templates = matches!(
+        output.structure,
+        Structure::Set { .. } | Structure::SortedSet { .. } | Structure::String { value: Some(_) }
+    );
+    if !templates {
         shown["nulls"] = word(NULLS, &values.nulls).into();
     }
     if let Some(ttl) = output.ttl {
