@@ -468,6 +468,11 @@ impl World {
         }
     }
 
+    /// What every program that was started here logged, with its number, in the order in which they were started.
+    pub(crate) fn logs(&self) -> Vec<(u32, String)> {
+        self.connectors.borrow().iter().map(|connector| (connector.pid(), connector.log())).collect()
+    }
+
     /// What every program that was started here did and logged, for the message of a failed test.
     pub(crate) fn story(&self) -> String {
         let connectors = self.connectors.borrow();
