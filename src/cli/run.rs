@@ -3,6 +3,7 @@
 use std::io::stderr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -49,14 +50,31 @@ impl Run {
         };
         let pipeline = Pipeline { config, file, until, shutdown, progress: Arc::clone(&progress) };
         let watcher = view.start(progress);
-        let result = runtime()?.block_on(async {
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
             tokio::spawn(wait_for_signal(stop));
             tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
-            run(&pipeline).await
+            tokio::select! {
+                result = run(&pipeline) => result,
+                () = overdue(pipeline.shutdown.clone()) => Ok(()),
+            }
         });
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
         watcher.stop();
         result.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// How long after a signal an end in order is waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Ready when a signal came a while ago. Whatever is waited for then, an answer or a lock, nothing is lost:
+/// the checkpoint says where to go on.
+async fn overdue(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    tokio::time::sleep(PATIENCE).await;
+    tracing::warn!("stopped in the middle of something that did not end");
 }
 
 async fn wait_for_signal(stop: watch::Sender<bool>) {
