@@ -124,7 +124,7 @@ fn two_that_start_at_the_same_moment_share_nothing() {
 /// Fails unless it says that it was replaced, and ends with code 1.
 #[track_caller]
 fn gives_up(connector: &Connector) {
-    let status = connector.wait(Duration::from_secs(10));
+    let status = connector.wait(Duration::from_secs(30));
     assert_eq!(status.code(), Some(1), "{}", connector.story());
     assert!(connector.log_contains("another instance has taken over"), "{}", connector.story());
 }

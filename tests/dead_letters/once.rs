@@ -275,7 +275,7 @@ fn a_clean_stop() {
     poison(&world);
     world.sql(STATEMENTS);
     live.connector.term();
-    assert!(live.connector.wait(Duration::from_secs(10)).success());
+    assert!(live.connector.wait(Duration::from_secs(30)).success());
     let checkpoint = world.checkpoint();
     assert_eq!(checkpoint["before"], checkpoint["lsn"]);
     live.start_again();
