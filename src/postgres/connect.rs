@@ -155,7 +155,8 @@ impl Connection {
     }
 
     pub(super) fn nonsense(&self) -> Error {
-        self.protocol_error("the answer is not PostgreSQL's protocol; is this the right port?")
+        let first: Vec<u8> = self.input.unread().iter().take(8).copied().collect();
+        self.protocol_error(not_postgres(&first))
     }
 
     pub(super) fn body(&self, frame: &Frame) -> &[u8] {
@@ -176,6 +177,14 @@ impl Connection {
         })
         .await;
     }
+}
+
+/// What is told of an answer that begins like this.
+pub(super) fn not_postgres(answer: &[u8]) -> String {
+    format!(
+        "the answer is not PostgreSQL's protocol (it begins with \"{}\"); is this the right port?",
+        answer.escape_ascii()
+    )
 }
 
 impl Connection {

@@ -69,7 +69,7 @@ impl Failure {
     }
 
     pub(super) fn summary(&self) -> String {
-        let mut lines = self.reason.lines().filter(|line| line.trim_matches('-') != "").map(cut);
+        let mut lines = self.reason.lines().filter(|line| !line.trim_matches('-').is_empty()).map(cut);
         let first = lines.next().unwrap_or_default();
         let rest: Vec<String> = lines.collect();
         let last = &rest[rest.len().saturating_sub(SUMMARY)..];
