@@ -123,6 +123,8 @@ impl Error {
             Error::Redis(error) if error.is_transient() => Family::Transient,
             // A password that is being changed: the file that has it is read again.
             Error::Postgres(error) if error.is_wrong_password() => Family::Denied,
+            // Where PostgreSQL has answered before, somebody else does now: a proxy that has lost it, perhaps.
+            Error::Postgres(error) if error.is_nonsense() => Family::Denied,
             Error::Redis(error) if error.is_denied() => Family::Denied,
             Error::Restart(_) | Error::Rewound(_) | Error::Redis(redis::Error::Forgotten { .. }) => {
                 Family::Restart

@@ -40,6 +40,6 @@ pub(crate) fn settle(world: &World, workload: Workload, connector: &Connector) {
 #[track_caller]
 pub(crate) fn stops_cleanly(connector: &Connector) {
     connector.term();
-    let status = connector.wait(Duration::from_secs(5));
+    let status = connector.wait(Duration::from_secs(30));
     assert_eq!(status.code(), Some(0), "{}", connector.story());
 }

@@ -1,8 +1,14 @@
 //! Two instances on one configuration: one works, the other waits, and never do both write.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use redis_connect_postgres::throwaway::Shutdown as PostgresShutdown;
 
 use crate::faults::{Journal, Order, TABLES, Workload, settle, stops_cleanly};
 use crate::harness::{Config, Connector, Proxy, World};
@@ -118,7 +124,7 @@ fn two_that_start_at_the_same_moment_share_nothing() {
 /// Fails unless it says that it was replaced, and ends with code 1.
 #[track_caller]
 fn gives_up(connector: &Connector) {
-    let status = connector.wait(Duration::from_secs(10));
+    let status = connector.wait(Duration::from_secs(30));
     assert_eq!(status.code(), Some(1), "{}", connector.story());
     assert!(connector.log_contains("another instance has taken over"), "{}", connector.story());
 }
@@ -210,4 +216,64 @@ fn a_clean_stop_hands_over_within_a_second() {
     }
     settle(&world, workload, &first);
     journal.check(&world);
+}
+
+/// The reply to the command that raises the epoch is lost, more than once. Redis then has a number that this
+/// instance has never been told of, and nobody else has taken over.
+#[test]
+fn the_reply_to_its_own_taking_over_is_lost() {
+    let world = World::own();
+    Workload::prepare(&world, 100);
+    let lost = Arc::new(AtomicUsize::new(0));
+    let port = losing_replies(world.redis_port(), b"INCR", &lost);
+    world.configure(&Config { target_url: Some(world.target_url_at(port)), ..Config::default() });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    lost.store(3, SeqCst);
+    // Another session begins.
+    world.postgres().restart(PostgresShutdown::Fast).unwrap();
+    world.sql("UPDATE counter SET n = n + 1");
+    world.eventually_equal(&TABLES);
+    assert_eq!(lost.load(SeqCst), 0, "{}", connector.story());
+    stops_cleanly(&connector);
+}
+
+/// Leads to this port. As often as `lose` says, a connection is closed when the server has answered this command
+/// and before the answer is passed on.
+fn losing_replies(port: u16, command: &'static [u8], lose: &Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let lose = Arc::clone(lose);
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+            let lose = Arc::clone(&lose);
+            thread::spawn(move || {
+                let (mut replies, mut out) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let losing = Arc::new(AtomicUsize::new(0));
+                let lost = Arc::clone(&losing);
+                thread::spawn(move || {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while let Ok(count @ 1..) = replies.read(&mut buffer) {
+                        if lost.load(SeqCst) > 0 || out.write_all(&buffer[..count]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = out.shutdown(Shutdown::Both);
+                });
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = client.read(&mut buffer) {
+                    let is_it = buffer[..count].windows(command.len()).any(|part| part == command);
+                    if is_it && lose.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                        losing.store(1, SeqCst);
+                    }
+                    if server.write_all(&buffer[..count]).is_err() {
+                        break;
+                    }
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    own
 }

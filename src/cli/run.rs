@@ -63,13 +63,19 @@ impl Run {
         };
         let pipeline = Pipeline { config, file, until, shutdown, progress: Arc::clone(&progress) };
         let watcher = view.start(progress);
-        let result = runtime()?.block_on(async {
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
             tokio::spawn(wait_for_signal(stop));
             tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
             tokio::spawn(requests::watch(pipeline.config.target.clone(), Arc::clone(&pipeline.progress)));
             tokio::spawn(beat(Arc::clone(&pipeline.progress)));
-            run(&pipeline).await
+            tokio::select! {
+                result = run(&pipeline) => result,
+                () = overdue(pipeline.shutdown.clone()) => Ok(()),
+            }
         });
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
         watcher.stop();
         result.map(|()| ExitCode::SUCCESS)
     }
@@ -81,6 +87,17 @@ async fn beat(progress: Arc<Progress>) {
         progress.beat();
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// How long after a signal an end in order is waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Ready when a signal came a while ago. Whatever is waited for then, an answer or a lock, nothing is lost:
+/// the checkpoint says where to go on.
+async fn overdue(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    sleep(PATIENCE).await;
+    tracing::warn!("stopped in the middle of something that did not end");
 }
 
 async fn wait_for_signal(stop: watch::Sender<bool>) {

@@ -14,6 +14,7 @@ pub(crate) mod pages;
 mod passed;
 pub(crate) mod replay;
 mod rewrite;
+mod watched;
 
 use crate::redis::resp::Reply;
 use crate::redis::{Client, Error};

@@ -1,14 +1,15 @@
 //! Writes the rows of dead letters once more, as they are now, beside a running connector.
 //!
 //! ```text
-//!   letter ─> row now ─> the stream has passed it ─> MULTI row EXEC ─> is it still so? ─> XDEL
-//!              ^                                                        │ no
-//!              └────────────────────────────────────────────────────────┘
+//!   letter ─> row now ─> the stream has passed it ─> written, if it is still so ─> XDEL
+//!              ^                                      │ no
+//!              └──────────────────────────────────────┘
 //! ```
 //!
-//! A row that is written can be older than what the connector has just brought, if the row changed
-//! between reading and writing. So it is read again afterwards, and written again until it is the same;
-//! only then the letter goes. Whenever this is interrupted, the letter is still there.
+//! A row that was read can be older than what the connector has brought since, so it is written only where
+//! nobody has ([`super::watched`]). In a cluster no transaction can look after that. There the row is read again
+//! afterwards, and written again until it is the same; only then the letter goes. Whenever this is
+//! interrupted, the letter is still there.
 //!
 //! Where no connector runs, the stream has not passed. Then the checkpoint notes that the table's rows
 //! are newer than the stream up to here, guarded by WATCH, and the next session knows.
@@ -27,6 +28,7 @@ use crate::pipeline::reread::{self, OwnedRow};
 use crate::pipeline::{Publishing, capture};
 use crate::plan::{Plan, Strictness};
 use crate::postgres::catalog::{Table, Types};
+use crate::postgres::snapshot::until_visible;
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{self, Purpose};
 use crate::redis::limits::Limits;
@@ -52,21 +54,21 @@ pub(crate) struct Remaining<'a> {
     pub(crate) reason: &'a str,
 }
 
-struct Replay<'a> {
+pub(super) struct Replay<'a> {
     config: &'a Config,
-    keys: Keys,
-    plans: BTreeMap<String, (Plan, Table)>,
-    source: postgres::Connection,
-    redis: redis::Client,
-    limits: Limits,
-    workspace: Workspace,
+    pub(super) keys: Keys,
+    pub(super) plans: BTreeMap<String, (Plan, Table)>,
+    pub(super) source: postgres::Connection,
+    pub(super) redis: redis::Client,
+    pub(super) limits: Limits,
+    pub(super) workspace: Workspace,
 }
 
 /// A letter whose row is being written.
-struct Todo {
-    id: String,
-    letter: Letter,
-    key: reread::Key,
+pub(super) struct Todo {
+    pub(super) id: String,
+    pub(super) letter: Letter,
+    pub(super) key: reread::Key,
     /// What was written, if that was not the end of it.
     written: Option<OwnedRow>,
 }
@@ -118,7 +120,8 @@ pub(crate) async fn replay(
     Ok(summary)
 }
 
-type Failed = Vec<(String, Letter, String)>;
+/// Letters that stay, and why.
+pub(super) type Failed = Vec<(String, Letter, String)>;
 
 impl Replay<'_> {
     async fn page(&mut self, letters: Vec<(String, Letter)>) -> Result<Failed, Error> {
@@ -139,7 +142,8 @@ impl Replay<'_> {
                     break;
                 }
             }
-            let reason = "its row is written all the time; replay it when less is written";
+            let reason = "its row is written all the time, or its table by a transaction that is still open; replay it when less is \
+                 written";
             failed.extend(todo.into_iter().map(|one| (one.id, one.letter, reason.to_owned())));
         }
         Ok(failed)
@@ -169,11 +173,11 @@ impl Replay<'_> {
         failed: &mut Failed,
     ) -> Result<Vec<Todo>, Error> {
         let mut again = Vec::new();
-        let mut fail = |one: Todo, reason: String| failed.push((one.id, one.letter, reason));
+        let fail = |one: Todo, reason: String| (one.id, one.letter, reason);
         let rows = match self.read(table, &todo).await {
             Ok(rows) => rows,
             Err(Error::Postgres(error)) if !error.is_transient() => {
-                todo.into_iter().for_each(|one| fail(one, error.to_string()));
+                failed.extend(todo.into_iter().map(|one| fail(one, error.to_string())));
                 return Ok(again);
             }
             Err(error) => return Err(error),
@@ -183,20 +187,27 @@ impl Replay<'_> {
         if let Passed::No(reached) = passed {
             let reason =
                 format!("the connector is at {reached} and does not get to {end}, where the row was read");
-            todo.into_iter().for_each(|one| fail(one, reason.clone()));
+            failed.extend(todo.into_iter().map(|one| fail(one, reason.clone())));
             return Ok(again);
         }
-        let mut written = Vec::new();
+        let is_whole = self.redis.spread() == Spread::Whole;
+        let stopped = passed == Passed::Stopped;
+        let (mut watched, mut written) = (Vec::new(), Vec::new());
         for mut one in todo {
             let row = rows.found.get(&one.key);
             if row.is_none() && rows.left_out {
                 again.push(one);
                 continue;
             }
-            let outcome = if one.letter.get("output") == Some("stream") {
+            let is_event = one.letter.get("output") == Some("stream");
+            if is_whole && !is_event {
+                watched.push(one);
+                continue;
+            }
+            let outcome = if is_event {
                 self.event(table, &one, row).await?
             } else {
-                self.write(table, &one, row, (passed == Passed::Stopped).then_some(end)).await?
+                self.write(table, &one, row, stopped.then_some(end)).await?
             };
             match outcome {
                 Outcome::Done => {}
@@ -205,16 +216,19 @@ impl Replay<'_> {
                     written.push(one);
                 }
                 Outcome::Disturbed => again.push(one),
-                Outcome::Failed(reason) => fail(one, reason),
+                Outcome::Failed(reason) => failed.push((one.id, one.letter, reason)),
             }
         }
+        again.append(&mut self.write_watched((table, &rows), watched, stopped, failed).await?);
         if written.is_empty() {
             return Ok(again);
         }
+        let oid = self.plans.get(table).map_or(0, |(_, known)| known.oid);
+        let is_seen = until_visible(&mut self.source, oid).await?;
         let now = self.read(table, &written).await?;
         let (same, changed): (Vec<Todo>, Vec<Todo>) = written.into_iter().partition(|one| {
             let found = now.found.get(&one.key);
-            found == one.written.as_ref() && (found.is_some() || !now.left_out)
+            is_seen && found == one.written.as_ref() && (found.is_some() || !now.left_out)
         });
         again.extend(changed);
         let ids: Vec<String> = same.into_iter().map(|one| one.id).collect();
@@ -222,7 +236,7 @@ impl Replay<'_> {
         Ok(again)
     }
 
-    async fn read(&mut self, table: &str, todo: &[Todo]) -> Result<reread::Rows, Error> {
+    pub(super) async fn read(&mut self, table: &str, todo: &[Todo]) -> Result<reread::Rows, Error> {
         let Some((plan, known)) = self.plans.get(table) else { return Ok(reread::Rows::default()) };
         let mut keys: Vec<reread::Key> = Vec::new();
         for one in todo {
@@ -233,7 +247,7 @@ impl Replay<'_> {
         Ok(reread::read(&mut self.source, (&plan.shape, known), &keys).await?)
     }
 
-    /// Writes keys and members. `until`: no connector runs, and rows are as late as this.
+    /// Writes keys and members in a cluster. `until`: no connector runs, and rows are as late as this.
     async fn write(
         &mut self,
         table: &str,
@@ -274,6 +288,13 @@ impl Replay<'_> {
                 "there is no checkpoint, so the event has no place: run first".to_owned(),
             ));
         };
+        if self.read(table, std::slice::from_ref(one)).await?.found.get(&one.key) != row {
+            // An event with it would stand behind those that tell what the row is now.
+            if self.redis.spread() == Spread::Whole {
+                self.redis.call(&[b"UNWATCH"]).await?;
+            }
+            return Ok(Outcome::Disturbed);
+        }
         let stream = one.letter.get("redis_key").unwrap_or_default().to_owned();
         let top = match newest(&mut self.redis, &stream).await {
             Ok(top) => top.unwrap_or(Id(0, 0)),
@@ -294,7 +315,7 @@ impl Replay<'_> {
     }
 
     /// Watches who writes, and reads the checkpoint.
-    async fn watch(&mut self) -> Result<Option<Checkpoint>, Error> {
+    pub(super) async fn watch(&mut self) -> Result<Option<Checkpoint>, Error> {
         let (epoch, checkpoint) = (self.keys.epoch.as_bytes(), self.keys.checkpoint.as_bytes());
         if self.redis.spread() == Spread::Whole {
             self.redis.call(&[b"WATCH", epoch, checkpoint]).await?;

@@ -90,6 +90,8 @@ impl<'a> Session<'a> {
         let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), server).await? else {
             return Ok(None);
         };
+        // Should the reply be lost, nobody else has taken over all the same.
+        begun.epoch = Some(Fence::next(&mut redis, &keys.epoch).await?);
         let fence = Fence::raise(&mut redis, &keys.epoch, config.target.durability).await?;
         begun.epoch = Some(fence.epoch());
         let lanes = Lanes::open(&redis, &config.target, keys.names(&config.name), fence).await?;

@@ -122,7 +122,12 @@ impl<'a> Session<'a> {
             let result = loop {
                 tokio::select! {
                     result = &mut attempt => break result,
-                    _ = timer.tick() => beat(&mut self.stream, received, self.retention.confirmable()).await?,
+                    _ = timer.tick() => {
+                        beat(&mut self.stream, received, self.retention.confirmable()).await?;
+                        // A PostgreSQL that shuts down ends this connection, and waits until the stream has been
+                        // read to its end, or is left.
+                        self.control.still_there().await?;
+                    }
                     _ = self.shutdown.wait_for(|stop| *stop) => return Ok(Recovery::Stopped),
                 }
             };

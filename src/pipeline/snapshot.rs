@@ -602,7 +602,11 @@ async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, V
     let mut workers = Vec::new();
     for _ in 1..config.snapshot.workers.min(ranges) {
         let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
-        snapshot::join(&mut connection, &snapshot).await?;
+        if let Err(error) = snapshot::join(&mut connection, &snapshot).await {
+            // A snapshot ends with the connection that took it, and is then not known any more.
+            leader.query("SELECT 1").await?;
+            return Err(error.into());
+        }
         workers.push(Worker::new(connection));
     }
     workers.push(Worker::new(leader));

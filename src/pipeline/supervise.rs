@@ -49,7 +49,7 @@ pub(super) struct Begun {
     pub(super) connected: bool,
     /// The slot was seen on a server that is no standby.
     pub(super) primary: bool,
-    /// The epoch that we wrote last.
+    /// The epoch that we wrote last, or would have if the command arrived.
     pub(super) epoch: Option<u64>,
     /// The last walsender of ours.
     pub(super) walsender: Option<u32>,

@@ -6,8 +6,6 @@
 //! texts. So `user:{name}` and `user:{id}` are the same, and `user:{name}` and `user:events` are not,
 //! although somebody could be called "events".
 
-use std::collections::BTreeSet;
-
 use super::key::{Hole, KeyPattern, PatternPart};
 
 /// Which bytes a place of a key can have.
@@ -72,19 +70,25 @@ fn places(pattern: &KeyPattern) -> Vec<Place> {
 /// go with it: two long templates cost time, but no memory.
 pub(crate) fn overlap(a: &KeyPattern, b: &KeyPattern) -> bool {
     let (a, b) = (places(a), places(b));
-    let mut open = BTreeSet::from([0]);
+    // For each place of `b` whether it is to be looked at with the present place of `a`, and with the next one.
+    let mut open = vec![false; b.len() + 1];
+    let mut next = open.clone();
+    open[0] = true;
     for i in 0..=a.len() {
-        let mut next = BTreeSet::new();
-        while let Some(j) = open.pop_first() {
-            let (x, y) = (a.get(i), b.get(j));
+        let x = a.get(i);
+        for j in 0..=b.len() {
+            if !open[j] {
+                continue;
+            }
+            let y = b.get(j);
             if x.is_none() && y.is_none() {
                 return true;
             }
             if x.is_some_and(|x| x.repeats) {
-                next.insert(j);
+                next[j] = true;
             }
             if y.is_some_and(|y| y.repeats) {
-                open.insert(j + 1);
+                open[j + 1] = true;
             }
             if let (Some(x), Some(y)) = (x, y)
                 && x.class.meets(y.class)
@@ -92,13 +96,14 @@ pub(crate) fn overlap(a: &KeyPattern, b: &KeyPattern) -> bool {
                 match (x.repeats, y.repeats) {
                     // Nothing new: both stay where they are.
                     (true, true) => {}
-                    (true, false) => _ = open.insert(j + 1),
-                    (false, true) => _ = next.insert(j),
-                    (false, false) => _ = next.insert(j + 1),
+                    (true, false) => open[j + 1] = true,
+                    (false, true) => next[j] = true,
+                    (false, false) => next[j + 1] = true,
                 }
             }
         }
-        open = next;
+        std::mem::swap(&mut open, &mut next);
+        next.fill(false);
     }
     false
 }

@@ -130,8 +130,33 @@ impl Connection {
         }
     }
 
+    /// What the server says by itself on a connection that asks nothing: an error when it has ended it.
+    pub(crate) async fn still_there(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| Poll::Ready(self.hear(cx))).await
+    }
+
+    fn hear(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        loop {
+            match frame(self.input.unread()) {
+                Framing::Whole(found) if found.kind == b'E' => {
+                    let error = Box::new(ServerError::parse(self.body(&found)));
+                    return Err(Error::Server { doing: "waiting".to_owned(), error });
+                }
+                // A setting that has changed, a notice.
+                Framing::Whole(found) => self.consume(&found),
+                Framing::Nonsense => return Err(self.nonsense()),
+                Framing::Incomplete(wanted) => match self.input.poll_fill(cx, &mut self.transport, wanted) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(e)) => return Err(self.io_error(e)),
+                    Poll::Pending => return Ok(()),
+                },
+            }
+        }
+    }
+
     pub(super) fn nonsense(&self) -> Error {
-        self.protocol_error("the answer is not PostgreSQL's protocol; is this the right port?")
+        let first: Vec<u8> = self.input.unread().iter().take(8).copied().collect();
+        self.protocol_error(not_postgres(&first))
     }
 
     pub(super) fn body(&self, frame: &Frame) -> &[u8] {
@@ -152,6 +177,14 @@ impl Connection {
         })
         .await;
     }
+}
+
+/// What is told of an answer that begins like this.
+pub(super) fn not_postgres(answer: &[u8]) -> String {
+    format!(
+        "the answer is not PostgreSQL's protocol (it begins with \"{}\"); is this the right port?",
+        answer.escape_ascii()
+    )
 }
 
 impl Connection {

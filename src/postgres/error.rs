@@ -80,6 +80,11 @@ impl Error {
         self.sqlstate() == Some("28P01")
     }
 
+    /// What answers is not PostgreSQL, or not as it was.
+    pub(crate) fn is_nonsense(&self) -> bool {
+        matches!(self, Error::Protocol { .. })
+    }
+
     /// A statement names a column or a table that is not there.
     pub(crate) fn is_undefined(&self) -> bool {
         matches!(self.sqlstate(), Some("42703" | "42P01"))

@@ -19,6 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::Error;
+use super::connect::not_postgres;
 use crate::config::{PostgresHost, PostgresUrl, RootCert, SslMode, SslNegotiation};
 use crate::net::{Socket, TlsSettings, Transport, Trust, client_config};
 
@@ -78,10 +79,9 @@ pub(super) async fn open(url: &PostgresUrl, index: usize, way: Way) -> Result<Tr
                      postgresql.conf, or sslmode=disable if the network is trusted",
                     url.sslmode
                 ))),
-                _ => Err(Error::Protocol {
-                    address,
-                    what: "the answer is not PostgreSQL's protocol; is this the right port?".to_owned(),
-                }),
+                // It has no process for us, and says so in words that are older than its protocol.
+                b'E' => Err(io(io::Error::other("the server can't take one more connection now"))),
+                other => Err(Error::Protocol { address, what: not_postgres(&[other]) }),
             }
         }
     }

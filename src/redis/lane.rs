@@ -34,6 +34,13 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
+    /// The number that [`Fence::raise`] is going to write, unless somebody else is quicker. Who does not
+    /// hear the reply to that knows it by this.
+    pub(crate) async fn next(client: &mut Client, key: &str) -> Result<u64, Error> {
+        let found = client.call(&[b"GET", key.as_bytes()]).await?.text();
+        Ok(found.and_then(|found| found.parse::<u64>().ok()).unwrap_or(0) + 1)
+    }
+
     /// Takes over: increments the epoch, so that any earlier writer's next EXEC fails.
     pub(crate) async fn raise(
         client: &mut Client,

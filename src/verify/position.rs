@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::pipeline::checkpoint::Keys;
-use crate::postgres::snapshot::{Visibility, before_page_header};
+use crate::postgres::snapshot::before_page_header;
 use crate::postgres::{self, slot};
 use crate::redis::{self, Spread};
 
@@ -99,17 +99,4 @@ impl Stream {
         Ok((stood > STANDING || waited > LONGEST)
             .then(|| format!("the connector does not get there: {behind}")))
     }
-}
-
-/// The stream can be quicker than what others see: a transaction is sent when its commit record is on
-/// disk, and can be seen a moment later. When this returns, all that is in Redis by now can be seen.
-///
-/// Transactions that are still at work, or wait for a synchronous standby, are not waited for.
-pub(super) async fn until_visible(source: &mut postgres::Connection) -> Result<(), Error> {
-    let seen = source.query_one("SELECT pg_catalog.txid_current_snapshot()").await?;
-    let seen: Option<Visibility> = seen.and_then(|text| text.parse().ok());
-    if !seen.is_some_and(|seen| seen.is_quiet()) {
-        sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }

@@ -16,13 +16,13 @@ use tokio::time::sleep;
 
 use super::compare::{answers, questions};
 use super::expected::State;
-use super::position::until_visible;
 use super::report::{Kind, Repaired};
 use super::rows::{Chunk, RowId, Wanted};
 use super::surplus::{Surplus, without_row};
 use super::{Servers, Table};
 use crate::error::Error;
 use crate::plan::key::Holds;
+use crate::postgres::snapshot::until_visible;
 use crate::redis::Spread;
 use crate::redis::resp::{Commands, Reply};
 
@@ -77,7 +77,7 @@ async fn attempt_row(
     // A row that has gone, or is nowhere any more: the stream takes away what it had.
     let Some(place) = places.iter().find(|place| place.sink == sink) else { return Ok(Executed::Done) };
     servers.redis.call(&[b"WATCH", place.expected.key]).await?;
-    until_visible(&mut servers.control).await?;
+    until_visible(&mut servers.control, table.captured.table.oid).await?;
     read(table, servers, id, &mut now).await?;
     let mut wanted = now.wanted();
     wanted.retain(|now| now.sink == sink);
@@ -189,7 +189,7 @@ async fn attempt_surplus(
     let mut watch: Vec<&[u8]> = vec![b"WATCH"];
     watch.extend(keys);
     servers.redis.call(&watch).await?;
-    until_visible(&mut servers.source).await?;
+    until_visible(&mut servers.source, table.captured.table.oid).await?;
     let mut gone: HashMap<u64, Surplus> =
         part.iter().map(|surplus| (surplus.fingerprint(), surplus.clone())).collect();
     without_row(table, servers, &mut gone).await?;

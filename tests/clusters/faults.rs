@@ -62,7 +62,7 @@ fn a_sleeper_does_not_write() {
         world.eventually("the second one takes over", || second.log_contains("streaming"));
         entries.goes_on(&world, 20);
         first.cont();
-        let status = first.wait(Duration::from_secs(10));
+        let status = first.wait(Duration::from_secs(30));
         assert_eq!(status.code(), Some(1), "{}", first.story());
         assert!(first.log_contains("another instance has taken over"), "{}", first.story());
         first = second;

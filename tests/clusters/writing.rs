@@ -144,7 +144,7 @@ fn urls_that_do_not_fit() {
             ..Config::default()
         });
         let connector = world.run_with(&["--once"]);
-        let status = connector.wait(Duration::from_secs(10));
+        let status = connector.wait(Duration::from_secs(30));
         assert_eq!(status.code(), Some(1));
         assert!(connector.log_contains(words), "{}", connector.story());
     }

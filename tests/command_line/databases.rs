@@ -98,7 +98,7 @@ fn no_walsender_is_free() {
     let connector = world.run();
     world.eventually("the log says why", || connector.log_contains("max_wal_senders"));
     connector.term();
-    assert!(connector.wait(std::time::Duration::from_secs(5)).success());
+    assert!(connector.wait(std::time::Duration::from_secs(30)).success());
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn snapshot_stream_verify_and_again() {
     assert!(log.lines().all(|line| line.starts_with("20")), "{log}");
     assert!(!log.contains('\u{1b}') && !log.contains('\u{7}'), "{log:?}");
     live.connector.term();
-    live.connector.wait(std::time::Duration::from_secs(5));
+    live.connector.wait(std::time::Duration::from_secs(30));
     live.start_again();
     live.settle();
     equal("after a restart");

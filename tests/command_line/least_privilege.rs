@@ -84,7 +84,7 @@ fn everything_works() {
     assert_eq!(world.hash("shop.t:500")["v"], "x");
     assert!(world.keys("*hidden*").is_empty());
     connector.term();
-    assert!(connector.wait(std::time::Duration::from_secs(5)).success(), "{}", connector.story());
+    assert!(connector.wait(std::time::Duration::from_secs(30)).success(), "{}", connector.story());
     let (code, told) = command(&["reset", "--yes"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("publication shop kept"), "{told}");

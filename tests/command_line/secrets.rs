@@ -18,5 +18,5 @@ fn a_password_that_was_typed() {
     assert!(!arguments.contains("s3cr3t"), "{arguments}");
     assert!(!connector.log().contains("s3cr3t"), "{}", connector.log());
     connector.term();
-    assert!(connector.wait(std::time::Duration::from_secs(5)).success(), "{}", connector.story());
+    assert!(connector.wait(std::time::Duration::from_secs(30)).success(), "{}", connector.story());
 }

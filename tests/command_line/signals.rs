@@ -175,6 +175,51 @@ fn while_the_slot_is_being_made() {
     world.assert_equal(&["t"]);
 }
 
+/// Somebody has locked a table that is to be read, and that may take hours too.
+#[test]
+fn while_a_table_is_locked() {
+    let world = World::own();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    world.once();
+    world.sql("CREATE TABLE new (id int PRIMARY KEY); INSERT INTO new VALUES (1)");
+    let mut open = world.client();
+    open.batch_execute("BEGIN; LOCK TABLE new IN ACCESS EXCLUSIVE MODE").unwrap();
+    let connector = world.run();
+    world.eventually("it waits for the lock", || {
+        world.value::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
+    });
+    stops(&connector, Signal::TERM);
+    open.batch_execute("COMMIT").unwrap();
+    world.run_until_caught_up();
+    world.assert_equal(&["new"]);
+}
+
+/// PostgreSQL falls silent when it is asked for something in the middle of the stream.
+#[test]
+fn while_postgresql_does_not_answer_a_question() {
+    let world = World::own();
+    world.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, n int, doc text); ALTER TABLE t ALTER doc SET STORAGE EXTERNAL;
+         INSERT INTO t VALUES (1, 1, repeat('x', 5000))",
+    );
+    world.config("public.t: { type: string }");
+    let connector = streaming(&world);
+    let mut open = world.client();
+    // The value that is not sent is asked for, which waits for the lock.
+    open.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; UPDATE t SET n = 2").unwrap();
+    connector.stop();
+    open.batch_execute("COMMIT; BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").unwrap();
+    connector.cont();
+    world.eventually("it waits for the lock", || {
+        world.value::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
+    });
+    stops(&connector, Signal::TERM);
+    open.batch_execute("COMMIT").unwrap();
+    world.run_until_caught_up();
+    let value = world.redis::<String>(&["GET", "t:1"]);
+    assert!(value.contains("\"n\":2"), "{value}");
+}
+
 #[test]
 fn while_another_instance_is_at_work() {
     let world = world();

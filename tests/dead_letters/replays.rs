@@ -1,5 +1,6 @@
 //! `dlq replay`: each row as it is now, beside the connector or without one.
 
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -124,7 +125,7 @@ fn without_a_connector() {
     live.sql("UPDATE t SET n = 1");
     expect_letters(&live, 2);
     live.connector.term();
-    assert!(live.connector.wait(Duration::from_secs(10)).success());
+    assert!(live.connector.wait(Duration::from_secs(30)).success());
     wait_until_free(&world);
     free(&world, &["t:1", "t:2"]);
     // Row 1 moves away, and row 3 comes to its key.
@@ -174,6 +175,36 @@ fn under_load() {
     live.settle();
     live.assert_equal(&["t"]);
     assert_eq!(letters(&world).len(), 0);
+}
+
+/// A commit can be on disk, and its change in Redis, before anybody can see it. The row that is seen is then
+/// older than what Redis has.
+#[test]
+fn a_commit_that_nobody_sees_yet() {
+    let world = World::own();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)");
+    let live = Live::begin(&world);
+    free(&world, &["t:1"]);
+    world.redis::<()>(&["SET", "t:1", "x"]);
+    live.sql("UPDATE t SET n = 1");
+    expect_letters(&live, 1);
+    free(&world, &["t:1"]);
+    // Nobody confirms it, so it is seen by nobody.
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    world.sql("SELECT pg_reload_conf()");
+    world.eventually("it is set", || world.value::<String>("SHOW synchronous_standby_names") == "nobody");
+    let mut client = world.client();
+    let writer = thread::spawn(move || client.batch_execute("UPDATE t SET n = 2"));
+    world.eventually("it is in Redis", || world.hash("t:1").get("n").is_some_and(|n| n == "2"));
+    assert_eq!(world.value::<i64>("SELECT n FROM t"), 1);
+    replays(&world, 1, &["0 dead letters replayed, 1 remain", "by a transaction that is still open"]);
+    assert_eq!(world.hash("t:1")["n"], "2");
+    world.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    world.sql("SELECT pg_reload_conf()");
+    writer.join().unwrap().unwrap();
+    replays(&world, 0, &["1 dead letter replayed, 0 remain"]);
+    assert_eq!(world.hash("t:1")["n"], "2");
+    live.assert_equal(&["t"]);
 }
 
 /// An event that was refused: the row as it is, behind the events that are there and before those to come.

@@ -239,6 +239,24 @@ fn a_signal_is_heard_while_postgres_is_silent() {
     world.assert_equal(&TABLES);
 }
 
+/// A proxy in between that has lost PostgreSQL may answer itself. Who has spoken with PostgreSQL before waits for it.
+#[test]
+fn somebody_else_answers_for_a_while() {
+    let world = World::own();
+    Workload::prepare(&world, 100);
+    let proxy = Proxy::to(world.postgres_port());
+    world.configure(&Config { source_url: Some(world.source_url_at(proxy.port())), ..Config::default() });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    proxy.lead_to(world.redis_port());
+    proxy.cut();
+    world.eventually("it is noticed", || connector.log_contains("it begins with \"-\""));
+    proxy.lead_to(world.postgres_port());
+    world.sql("UPDATE counter SET n = n + 1");
+    world.eventually_equal(&TABLES);
+    stops_cleanly(&connector);
+}
+
 /// A batch that a network held back arrives when the program has long sent it again on another
 /// connection and gone on: it must not be carried out a second time.
 #[test]

@@ -51,6 +51,27 @@ fn postgres_stops_at_once_although_positions_are_retained() {
     stops_cleanly(&connector);
 }
 
+/// While Redis is away nothing is read of what PostgreSQL still has to send; it must not wait for that.
+#[test]
+fn postgres_stops_although_redis_is_away() {
+    let world = World::own();
+    Workload::prepare(&world, 100);
+    world.configure(&Config { target: "batch: { rows: 500 }", ..Config::default() });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    world.redis_server().kill9();
+    world.sql("INSERT INTO bulk SELECT 1000000 + i, i, 'x' FROM generate_series(1, 100000) i");
+    world.eventually("it notices", || connector.log_contains("trying again"));
+    let began = Instant::now();
+    let stopped = world.postgres().stop(Shutdown::Fast);
+    let took = began.elapsed();
+    assert!(stopped.is_ok() && took < Duration::from_secs(20), "it took {took:?} to stop: {stopped:?}");
+    world.postgres().start_again().unwrap();
+    world.redis_server().start_again().unwrap();
+    world.eventually_equal(&TABLES);
+    stops_cleanly(&connector);
+}
+
 #[test]
 fn redis_is_restarted_killed_and_paused() {
     let world = World::own();

@@ -67,7 +67,7 @@ fn an_older_state_is_loaded() {
         live.settle();
         if !running {
             live.connector.term();
-            live.connector.wait(std::time::Duration::from_secs(10));
+            live.connector.wait(std::time::Duration::from_secs(30));
         }
         world.redis_server().kill9();
         world.redis_server().start_again().unwrap();

@@ -114,7 +114,7 @@ impl Process {
 
     pub(crate) fn kill9(&self) -> ExitStatus {
         self.signal(Signal::KILL);
-        self.wait(Duration::from_secs(10))
+        self.wait(Duration::from_secs(30))
     }
 
     pub(crate) fn term(&self) {

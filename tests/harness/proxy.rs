@@ -36,6 +36,8 @@ struct Shared {
     closed: AtomicBool,
     stalled: AtomicBool,
     replies_stalled: AtomicBool,
+    /// What replies are held from when it is sent.
+    holding_from: Mutex<Option<&'static [u8]>>,
     bytes_per_second: AtomicU64,
     delay_ms: AtomicU64,
     connections: AtomicU64,
@@ -62,6 +64,7 @@ impl Proxy {
             closed: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             replies_stalled: AtomicBool::new(false),
+            holding_from: Mutex::default(),
             bytes_per_second: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -116,6 +119,12 @@ impl Proxy {
     /// What the server answers is held back; what it is sent arrives.
     pub(crate) fn hold_replies(&self, hold: bool) {
         self.shared.replies_stalled.store(hold, Relaxed);
+    }
+
+    /// What the server answers is held back as soon as these bytes are on their way to it: no answer to them gets
+    /// through.
+    pub(crate) fn hold_replies_from(&self, sent: &'static [u8]) {
+        *self.shared.holding_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
     }
 
     /// Limits each direction of each connection; 0 is no limit.
@@ -188,6 +197,15 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Holds the replies back if this is what they are to be held from.
+    fn notice(&self, bytes: &[u8]) {
+        let mut from = self.holding_from.lock().unwrap_or_else(PoisonError::into_inner);
+        if from.is_some_and(|from| bytes.windows(from.len()).any(|part| part == from)) {
+            *from = None;
+            self.replies_stalled.store(true, Relaxed);
+        }
+    }
+
     fn connect(shared: &Arc<Self>, client: TcpStream) {
         let Ok(upstream) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.upstream.load(Relaxed))) else {
             reset_on_close(&client);
@@ -238,6 +256,9 @@ impl Link {
         let count = if up { &shared.to_upstream } else { &shared.to_client };
         for (read, bytes) in from {
             let mut left = bytes.as_slice();
+            if up {
+                shared.notice(left);
+            }
             while !left.is_empty() {
                 let due = read + Duration::from_millis(shared.delay_ms.load(Relaxed));
                 let held = || shared.stalled.load(Relaxed) || (!up && shared.replies_stalled.load(Relaxed));

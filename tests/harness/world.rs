@@ -20,7 +20,7 @@ use super::connector::{Connector, Process};
 use super::modules::{self, Given, Modules};
 
 /// How long [`World::eventually`] waits, and the patience with everything that should be quick.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// For what may have to move many rows.
 const LONG: Duration = Duration::from_secs(300);
 
@@ -430,7 +430,7 @@ impl World {
 
     // --- waiting ---
 
-    /// Waits until the condition holds, at most 30 s; fails with the program's log.
+    /// Waits until the condition holds, at most 90 s; fails with the program's log.
     #[track_caller]
     pub(crate) fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         self.within(PATIENCE, what, condition);
@@ -466,6 +466,11 @@ impl World {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What every program that was started here logged, with its number, in the order in which they were started.
+    pub(crate) fn logs(&self) -> Vec<(u32, String)> {
+        self.connectors.borrow().iter().map(|connector| (connector.pid(), connector.log())).collect()
     }
 
     /// What every program that was started here did and logged, for the message of a failed test.

@@ -197,7 +197,7 @@ fn a_table_is_dropped() {
     live.sql("UPDATE t SET a = 'x'; DROP TABLE t; INSERT INTO other VALUES (1)");
     live.assert_equal(&["other"]);
     live.connector.term();
-    assert!(live.connector.wait(std::time::Duration::from_secs(10)).success());
+    assert!(live.connector.wait(std::time::Duration::from_secs(30)).success());
     world.sql("INSERT INTO other VALUES (2)");
     world.run_until_caught_up();
     world.assert_equal(&["other"]);

@@ -105,7 +105,7 @@ fn a_stop_confirms_the_last_position() {
     world.sql("INSERT INTO t VALUES (2)");
     world.eventually("it is in Redis", || world.redis(&["EXISTS", "t:2"]));
     live.connector.term();
-    assert!(live.connector.wait(Duration::from_secs(5)).success());
+    assert!(live.connector.wait(Duration::from_secs(30)).success());
     // It was told before the end; PostgreSQL may take its time to hear it.
     world.eventually("the position is confirmed", || confirmed(&world, &lsn));
 }

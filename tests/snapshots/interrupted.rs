@@ -228,3 +228,25 @@ fn a_table_that_is_added_later_is_interrupted() {
     live.settle();
     live.assert_equal(&["t", "u"]);
 }
+
+/// The connection that has the snapshot breaks before the others have joined it: they are told that there is no
+/// such snapshot, which is no reason to give up.
+#[test]
+fn the_snapshot_goes_before_the_others_have_joined_it() {
+    let world = World::own();
+    world.sql(&create(6000));
+    world.configure(&Config { top: TOP, ..Config::default() });
+    // So that there is time between the snapshot and who joins it.
+    world.sql("ALTER SYSTEM SET pre_auth_delay = '2s'");
+    world.sql("SELECT pg_reload_conf()");
+    let connector = world.run();
+    let leaders = "FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xmin IS NOT NULL";
+    world
+        .eventually("there is a snapshot", || world.value::<i64>(&format!("SELECT count(*) {leaders}")) == 1);
+    world.sql(&format!("SELECT pg_terminate_backend(pid) {leaders}"));
+    world.sql("ALTER SYSTEM RESET pre_auth_delay");
+    world.sql("SELECT pg_reload_conf()");
+    world.eventually("it is noticed", || connector.log_contains("trying again") || !connector.is_running());
+    world.eventually_equal(&["t"]);
+    assert!(connector.is_running(), "{}", connector.story());
+}

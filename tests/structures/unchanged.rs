@@ -194,7 +194,7 @@ fn rewritten_while_it_is_read_again() {
     client.batch_execute("COMMIT").unwrap();
     world.eventually("the events are there", || last_events(&world).len() == 6);
     connector.term();
-    connector.wait(std::time::Duration::from_secs(10));
+    connector.wait(std::time::Duration::from_secs(30));
     for (op, after) in &last_events(&world)[3..] {
         assert!(op == "u" && after["v"] == json!(1) && after["large"].is_string(), "{op} {after}");
     }

@@ -50,7 +50,7 @@ fn complains(world: &World, right: &str) -> bool {
         let told = || {
             if !connector.is_running() {
                 // Then its log is complete.
-                connector.wait(Duration::from_secs(10));
+                connector.wait(Duration::from_secs(30));
             }
             says(&connector)
         };

@@ -350,7 +350,7 @@ impl<'a> Stage<'a> {
             self.keep_running();
         }
         self.program.term();
-        let status = self.program.wait(Duration::from_secs(20));
+        let status = self.program.wait(Duration::from_secs(30));
         let alive = SIGNS_OF_LIFE.iter().any(|sign| self.program.log_contains(sign));
         // One that is just starting does not know signals yet.
         let fine = status.code() == Some(0) || !alive || self.is_helpless(&self.program);

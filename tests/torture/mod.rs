@@ -19,6 +19,7 @@ mod events;
 mod faults;
 mod history;
 mod tables;
+mod told;
 mod writers;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use redis_connect_postgres::throwaway::{postgres as pg, redis as rd};
 use crate::faults::Random;
 use crate::harness::{Config, Proxy, Settings, World};
 use faults::{Fault, Stage};
+use told::Failure;
 use writers::Writers;
 
 /// Enough failures: the others would tell the same.
@@ -65,17 +67,14 @@ fn torture() {
                     }
                     // The thread's name is the world's.
                     let run = thread::Builder::new().name(format!("torture_{seed}")).spawn(move || one(seed));
-                    match run.unwrap().join() {
+                    match run.unwrap().join().unwrap() {
                         Ok(seen) => {
                             println!("seed {seed}: {}", seen.story);
                             *all.lock().unwrap_or_else(PoisonError::into_inner) += seen;
                         }
-                        Err(panic) => {
-                            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                            println!(
-                                "seed {seed} failed: TORTURE_FIRST_SEED={seed} TORTURE_SEEDS=1 ./test torture"
-                            );
-                            failed.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, text);
+                        Err(failure) => {
+                            println!("seed {seed} failed: {}", failure.summary());
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, failure);
                         }
                     }
                 }
@@ -96,8 +95,19 @@ fn torture() {
         all.undecodable
     );
     assert!(all.undecodable <= 1 + run / 10, "PostgreSQL rarely fails to decode its log");
-    let list: Vec<String> = failed.iter().map(|(seed, text)| format!("seed {seed}: {text}")).collect();
-    assert!(list.is_empty(), "{} seeds failed:\n{}", list.len(), list.join("\n\n"));
+    // What they found comes first, each in a line, which `./test` says once more at its end.
+    let told = |tell: fn(&Failure) -> String, between: &str| {
+        let all: Vec<String> =
+            failed.iter().map(|(seed, failure)| format!("seed {seed}: {}", tell(failure))).collect();
+        all.join(between)
+    };
+    assert!(
+        failed.is_empty(),
+        "{} seeds failed; again: TORTURE_FIRST_SEED=… TORTURE_SEEDS=1 ./test torture\n{}\n\n{}",
+        failed.len(),
+        told(Failure::summary, "\n"),
+        told(Failure::story, "\n\n")
+    );
 }
 
 /// What there was of everything.
@@ -122,14 +132,28 @@ impl std::ops::AddAssign for Seen {
 }
 
 /// One seed.
-fn one(seed: u64) -> Seen {
-    let began = Instant::now();
+fn one(seed: u64) -> Result<Seen, Failure> {
     let mut random = Random::new(seed);
+    let world = told::catch(|| begin(&mut random))?;
+    let mut tried = Vec::new();
+    let seen = told::catch(|| run(&world, seed, &mut random, &mut tried));
+    seen.map_err(|failure| failure.after(&format!("{tried:?}"), &world))
+}
+
+/// The servers, with how PostgreSQL is set.
+fn begin(random: &mut Random) -> World {
     let postgres = pg::Settings::default()
         .set("wal_sender_timeout", "3s")
         .set("deadlock_timeout", "50ms")
+        // It does not stop before it has heard who the last client was that came, behind a network that is stalled.
+        .set("authentication_timeout", "10s")
         .set("logical_decoding_work_mem", if random.chance(30) { "64kB" } else { "64MB" });
-    let world = World::with(Settings { postgres: Some(postgres), redis: rd::Settings::durable() });
+    World::with(Settings { postgres: Some(postgres), redis: rd::Settings::durable() })
+}
+
+/// Everything else; `tried` is what has been tried so far.
+fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>>) -> Seen {
+    let began = Instant::now();
     let (to_redis, to_postgres) = (Proxy::to(world.redis_port()), Proxy::to(world.postgres_port()));
     let batch = format!("batch: {{ rows: {} }}", [5, 20, 100, 2_000][random.within(0, 3) as usize]);
     // Nothing that is tried here may lose a change, so no gap may be seen either.
@@ -147,7 +171,7 @@ fn one(seed: u64) -> Seen {
         ..Config::default()
     });
     world.sql(tables::SCHEMA);
-    history::begin(&world);
+    history::begin(world);
     // Most tables are read in one piece, the first one sometimes in several.
     let more = if random.chance(30) { 1_200 } else { 0 };
     world.sql(&format!("{}; ANALYZE", tables::ROWS.replace("{more}", &more.to_string())));
@@ -155,12 +179,12 @@ fn one(seed: u64) -> Seen {
     if random.chance(50) {
         to_redis.throttle(random.within(50, 500) * 1_000);
     }
-    let writers = Writers::start(&world, seed);
-    let mut stage = Stage::new(&world, (to_redis, to_postgres));
-    let mut tried = Vec::new();
+    let writers = Writers::start(world, seed);
+    let mut stage = Stage::new(world, (to_redis, to_postgres));
     for round in 0..random.within(3, 5) {
         random.pause(20, if round == 0 { 400 } else { 900 });
-        let faults = Fault::some(&mut random);
+        let faults = Fault::some(random);
+        tried.push(faults.clone());
         for fault in &faults {
             stage.begin(*fault);
             random.pause(0, 100);
@@ -173,14 +197,11 @@ fn one(seed: u64) -> Seen {
         stage.recover();
         // What there was to disturb of the snapshot is over; the rest need not wait for so slow a way.
         stage.open_the_way();
-        tried.push(faults);
     }
     random.pause(50, 300);
     let transactions = writers.stop();
     let mut logs = stage.finish();
-    let checked = check(&world, &mut logs).unwrap_or_else(|wrong| {
-        panic!("{wrong}\nfaults: {tried:?}\n{}", logs.join("--- next instance ---\n"))
-    });
+    let checked = check(world, &mut logs).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert!(transactions >= 20, "only {transactions} transactions");
     let redefined = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
     let redefined = redefined("definition changed") + redefined("the definition of");
@@ -240,12 +261,13 @@ fn check(world: &World, logs: &mut Vec<String>) -> Result<Checked, String> {
     Err(format!("{count} things are wrong:\n- {}", wrong.join("\n- ")))
 }
 
-/// The first snapshot was read in more than one piece, at different times.
+/// The first snapshot was read in more than one piece, at different times, or later than it had been announced by an
+/// instance that came no further.
 fn was_interrupted(logs: &[String]) -> bool {
     let lines = logs.iter().flat_map(|log| log.lines());
     let mut began = 0;
     for line in lines {
-        if line.contains("snapshot goes on") {
+        if line.contains("snapshot goes on") || line.contains("it is read again") {
             return true;
         }
         began += u64::from(line.contains("snapshot begins"));
