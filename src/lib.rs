@@ -29,6 +29,7 @@ mod progress;
 pub mod redis;
 mod row;
 mod sink;
+mod systemd;
 pub mod throwaway;
 mod verify;
 mod view;

@@ -12,6 +12,7 @@ mod command_line;
 mod connections;
 mod dead_letters;
 mod dependencies;
+mod deployment;
 mod documentation;
 mod faults;
 mod gaps;

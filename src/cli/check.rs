@@ -7,6 +7,14 @@ use super::{Logs, Origin, logging, runtime};
 use crate::check::preflight;
 use crate::error::Error;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres check -c hr.yaml
+  redis-connect-postgres check --source postgresql://db/hr --target redis://redis
+      without a file
+  redis-connect-postgres check -c hr.yaml --json | jq .findings
+      for a program";
+
 /// Find what would keep the connector from working, and print what mends it
 ///
 /// Looks at PostgreSQL, Redis and the configuration, and changes nothing. Warnings are for what would hurt
@@ -14,6 +22,7 @@ use crate::error::Error;
 ///
 /// Exit code 0: ready; 1: not ready.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Check {
     #[command(flatten)]
     origin: Origin,

@@ -14,8 +14,21 @@ use crate::error::Error;
 use crate::pipeline::checkpoint::Keys;
 use crate::redis::Client;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres dlq -c hr.yaml list --limit 10
+      each with its reason: mend that first
+  redis-connect-postgres dlq -c hr.yaml replay
+      writes the rows as they are now
+  redis-connect-postgres dlq -c hr.yaml purge 1760000000000-0
+      forgets this letter";
+
 /// Show, write again or remove the rows that Redis refused
+///
+/// A row that Redis can never take, such as one whose key holds a value of another type, is set aside with its
+/// reason while the others go on.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Dlq {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", global = true)]

@@ -3,11 +3,13 @@
 mod check;
 mod dlq;
 mod fields;
+mod generate;
 mod hidden;
 mod logging;
 mod pause;
 mod reset;
 mod run;
+mod schema;
 mod snapshot;
 mod status;
 mod verify;
@@ -26,6 +28,7 @@ use crate::error::{Error, one_line};
 /// Captures row changes from PostgreSQL and keeps Redis in step with them.
 #[derive(Debug, Parser)]
 #[command(name = "redis-connect-postgres", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES, after_long_help = FIRST_STEPS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,13 +36,52 @@ struct Cli {
     logs: Logs,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres check -c hr.yaml     what is not ready, and what mends it
+  redis-connect-postgres run -c hr.yaml       read the tables, then follow every change
+  redis-connect-postgres verify -c hr.yaml    does Redis equal PostgreSQL?
+
+`redis-connect-postgres --help` tells how to begin.";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  A file that names both sides is enough to begin with. hr.yaml:
+
+    source:
+      url: postgresql://redis_connect@db.example:5432/hr
+      password: ${PGPASSWORD}
+    target:
+      url: redis://redis.example:6379/0
+
+  Without `tables` every table that can be captured becomes hashes: emp:7839.
+
+  1. redis-connect-postgres check -c hr.yaml
+     looks at both sides, changes nothing, and prints what mends it
+  2. redis-connect-postgres run -c hr.yaml
+     reads the tables, then follows every change until Ctrl-C or SIGTERM;
+     the next run goes on where this one ended
+  3. redis-connect-postgres verify -c hr.yaml
+     compares every row with its key, at any time
+
+  Without a file:
+  redis-connect-postgres run --source postgresql://db/hr --target redis://redis
+
+Exit codes:
+  0  fine
+  1  failed: the last line on stderr says why; not ready; different
+  2  wrong usage or configuration; nothing was done
+
+`redis-connect-postgres COMMAND --help` tells more of each command.";
+
 #[derive(Debug, Args)]
 struct Logs {
-    /// How log lines look [default: text on a terminal and elsewhere]
+    /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Which log lines: error, warn, info, debug or trace, also by module
+    /// Which log lines: error, warn, info, debug or trace, also by module, as in info,redis_connect_postgres::redis=debug
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "REDIS_CONNECT_LOG")]
+    #[arg(hide_env_values = true)]
     log_level: String,
 }
 
@@ -60,6 +102,9 @@ enum Command {
     Resume(pause::Resume),
     Dlq(dlq::Dlq),
     Reset(reset::Reset),
+    Schema(schema::Schema),
+    Completions(generate::Completions),
+    Man(generate::Man),
 }
 
 /// Where the configuration comes from.
@@ -68,7 +113,7 @@ struct Origin {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "target", "tables", "kind"])]
     config: Option<PathBuf>,
-    /// PostgreSQL, as postgresql://user@host:5432/database
+    /// PostgreSQL, as postgresql://user@host:5432/database; its password from PGPASSWORD or ~/.pgpass
     #[arg(long, value_name = "URL", requires = "target")]
     source: Option<String>,
     /// Redis, as redis://user@host:6379/0
@@ -77,7 +122,7 @@ struct Origin {
     /// Tables to capture: schema.table or a pattern; can be repeated [default: all]
     #[arg(long, value_name = "PATTERN", requires = "source")]
     tables: Vec<String>,
-    /// What each row becomes
+    /// What each row becomes: hash, json, string, set or stream [default: hash]
     #[arg(long = "type", value_name = "TYPE", requires = "source")]
     kind: Option<String>,
 }
@@ -128,6 +173,9 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.execute(&cli.logs),
         Command::Dlq(dlq) => dlq.execute(&cli.logs),
         Command::Reset(reset) => reset.execute(&cli.logs),
+        Command::Schema(schema) => schema.execute(),
+        Command::Completions(completions) => completions.execute(),
+        Command::Man(man) => man.execute(),
     };
     match result {
         Ok(code) => code,

@@ -11,11 +11,17 @@ use crate::pipeline::requests::PAUSED;
 use crate::progress::{now, timestamp};
 use crate::redis::Client;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres pause -c hr.yaml
+  redis-connect-postgres resume -c hr.yaml";
+
 /// Capture nothing until `resume`
 ///
 /// The running instance stops reading and writing within some seconds, and keeps the slot; one that
 /// starts or takes over meanwhile waits too. PostgreSQL keeps its write-ahead log all the while.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Pause {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
@@ -24,6 +30,7 @@ pub(super) struct Pause {
 
 /// Go on after `pause`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Resume {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]

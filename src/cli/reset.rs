@@ -11,8 +11,19 @@ use crate::pipeline::checkpoint::{self, Keys};
 use crate::postgres::{Connection, Purpose, identifier, publication, slot};
 use crate::redis;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres reset -c hr.yaml
+      asks first
+  redis-connect-postgres reset -c hr.yaml --yes
+      in a script";
+
 /// Drop slot, publication and checkpoint, so that the next run begins anew; the data stay
+///
+/// The connector must be stopped. The publication is dropped only if the connector made it. The next run reads all
+/// tables over what is in Redis, and removes keys whose rows are gone.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Reset {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]

@@ -17,7 +17,18 @@ use crate::pipeline::supervise::Pipeline;
 use crate::pipeline::{Until, run};
 use crate::pipeline::{lag, requests};
 use crate::progress::Progress;
+use crate::systemd;
 use crate::view::View;
+
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres run -c hr.yaml
+      until SIGTERM or SIGINT; the next run goes on where this one ended
+  redis-connect-postgres run -c hr.yaml --until-caught-up
+      in a script: everything that is committed now is in Redis when it ends
+  redis-connect-postgres run --source postgresql://db/hr --target redis://redis \\
+      --tables 'public.*' --type json
+      without a file, for a first try";
 
 /// Read the tables into Redis, then follow every change
 ///
@@ -25,6 +36,7 @@ use crate::view::View;
 /// all captured tables, and streams from exactly there. Later starts go on where the checkpoint in
 /// Redis says.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Run {
     #[command(flatten)]
     origin: Origin,
@@ -69,10 +81,13 @@ impl Run {
             tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
             tokio::spawn(requests::watch(pipeline.config.target.clone(), Arc::clone(&pipeline.progress)));
             tokio::spawn(beat(Arc::clone(&pipeline.progress)));
-            tokio::select! {
-                result = run(&pipeline) => result,
-                () = overdue(pipeline.shutdown.clone()) => Ok(()),
-            }
+            let run = async {
+                tokio::select! {
+                    result = run(&pipeline) => result,
+                    () = overdue(pipeline.shutdown.clone()) => Ok(()),
+                }
+            };
+            systemd::accompany(run, &pipeline.progress, pipeline.shutdown.clone()).await
         });
         // A name that is being looked up is not waited for.
         runtime.shutdown_background();

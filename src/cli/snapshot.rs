@@ -14,11 +14,19 @@ use crate::pipeline::checkpoint::{self, Checkpoint, Keys};
 use crate::pipeline::requests::{SNAPSHOT, pending};
 use crate::redis::Client;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres snapshot -c hr.yaml public.emp sales.orders
+      waits until they are read
+  redis-connect-postgres snapshot -c hr.yaml --no-wait emp
+      only asks for it";
+
 /// Read tables again while the stream goes on
 ///
 /// The running instance is asked to do it, by way of Redis; without one it is done by the next that
 /// starts. Keys and members whose rows are gone are removed, and streams get the rows again.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Snapshot {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]

@@ -14,11 +14,20 @@ use crate::http::client;
 use crate::http::status::Status as Shown;
 use crate::pipeline::standing;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres status -c hr.yaml
+  redis-connect-postgres status -c hr.yaml --json | jq .lag.seconds
+      for a program
+  redis-connect-postgres status -c hr.yaml --ready && echo yes
+      for a health check";
+
 /// Show state, position, lag and the progress of each table
 ///
 /// The running process is asked where the configuration has http.listen; else the checkpoint in Redis and
 /// the slot in PostgreSQL tell.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Status {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]

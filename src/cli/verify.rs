@@ -9,6 +9,13 @@ use crate::error::Error;
 use crate::verify::{Mode, verify};
 use crate::view::Comparing;
 
+const EXAMPLES: &str = "\
+Examples:
+  redis-connect-postgres verify -c hr.yaml
+      tells the first 20 differences, and how many there are
+  redis-connect-postgres verify -c hr.yaml --repair
+      mends them";
+
 /// Compare every row with its key, and every key with its row
 ///
 /// It may run beside the connector, while rows change: what differs is looked at again when the
@@ -16,6 +23,7 @@ use crate::view::Comparing;
 ///
 /// Exit code 0: equal, or all that differed was mended; 1: different.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]

@@ -81,6 +81,10 @@ use error::Fault;
 use fields::Fields;
 use raw::{Node, Value};
 
+/// The JSON Schema of the configuration file, for editors. tests/command_line/schema.rs holds it against the
+/// parser: keys, words, limits.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// A validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -123,6 +123,9 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
 }
 
 async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Retry>) -> Result<(), Error> {
+    if pipeline.progress.phase() != Phase::Retrying {
+        pipeline.progress.set_phase(Phase::Starting);
+    }
     let mut shutdown = pipeline.shutdown.clone();
     let session = tokio::select! {
         session = Session::begin(pipeline, begun) => session?,

@@ -99,7 +99,7 @@ impl Rate {
     }
 }
 
-fn words(phase: Phase) -> &'static str {
+pub(crate) fn words(phase: Phase) -> &'static str {
     match phase {
         Phase::Starting => "starting",
         Phase::Waiting => "waiting for another instance",

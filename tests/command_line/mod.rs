@@ -1,16 +1,24 @@
 //! What a user sees: exit codes, one clear line for each mistake, nothing secret, an end in time.
 
+mod completions;
 mod configuration;
 mod databases;
 mod help;
 mod hostile_names;
+mod judge;
 mod least_privilege;
 mod logs;
+mod man;
 mod positions;
 mod roles;
+mod schema;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod service_manager;
 mod signals;
 mod snapshot;
+
+pub(crate) use completions::tempdir;
 
 use std::time::{Duration, Instant};
 

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Config, World, skipped};
 use crate::hashes::Live;
+pub(crate) use page::configurations as yaml_blocks;
 use page::{Example, Step};
 use recorder::{Command, Modules, Recorder};
 

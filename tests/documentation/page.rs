@@ -76,7 +76,7 @@ pub(super) fn examples(page: &str) -> Vec<Example> {
 }
 
 /// The `yaml` blocks of a page that has no examples.
-pub(super) fn configurations(page: &str) -> Vec<String> {
+pub(crate) fn configurations(page: &str) -> Vec<String> {
     blocks(page).into_iter().filter(|block| block.language == "yaml").map(|block| block.text).collect()
 }
 

@@ -35,7 +35,10 @@ impl Connector {
         let mut command = Command::new(env!("CARGO_BIN_EXE_redis-connect-postgres"));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["PG", "REDIS", "RUST_LOG"].iter().any(|prefix| text.starts_with(prefix)) {
+            if ["PG", "REDIS", "RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
                 command.env_remove(&name);
             }
         }
