@@ -29,7 +29,7 @@ export class Chart {
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", focusable: "false" },
       this.bands, grid, this.area, this.line, this.pointer,
     );
-    this.now = make("output", { class: "value" });
+    this.now = make("span", { class: "value" });
     this.top = make("span", { class: "top" });
     this.middle = make("span", { class: "middle" });
     // What stands under it is told by the picture's name.

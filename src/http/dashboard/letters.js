@@ -5,6 +5,8 @@ import { announce, arrange, byId, cell, confirmed, keepTable, make, onClick, set
 import { count, moment, plural } from "./words.js";
 
 const PAGE = 50;
+/** More the process does not give at once. */
+const MOST = 1000;
 const COLUMNS = 5;
 const operations = { r: "read by a snapshot", c: "inserted", u: "updated", d: "deleted", t: "truncate", m: "message" };
 
@@ -92,7 +94,9 @@ export class Letters {
   async load(older) {
     const last = this.list[this.list.length - 1];
     const before = older && last ? `&before=${encodeURIComponent(last.id)}` : "";
-    const answer = await api(`dead-letters?limit=${PAGE}${before}`);
+    // As many as were shown: nobody who reads an older one wants it to go because another comes.
+    const limit = older ? PAGE : Math.min(MOST, Math.max(PAGE, this.list.length));
+    const answer = await api(`dead-letters?limit=${limit}${before}`);
     this.list = older ? [...this.list, ...answer.letters] : answer.letters;
     this.count = answer.count;
     this.render();
