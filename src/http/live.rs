@@ -140,7 +140,8 @@ mod tests {
             let names: Vec<_> = tables.into_iter().map(|table| (table.name, table.snapshot.rows)).collect();
             (names, gone)
         };
-        let news = |names: &[(&str, u64)]| names.iter().map(|(n, r)| ((*n).to_owned(), *r)).collect::<Vec<_>>();
+        let news =
+            |names: &[(&str, u64)]| names.iter().map(|(n, r)| ((*n).to_owned(), *r)).collect::<Vec<_>>();
         assert_eq!(tell(&[("a", 1), ("b", 1)]), (news(&[("a", 1), ("b", 1)]), vec![]));
         assert_eq!(tell(&[("a", 1), ("b", 2)]), (news(&[("b", 2)]), vec![]));
         assert_eq!(tell(&[("a", 1), ("b", 2)]), (vec![], vec![]));

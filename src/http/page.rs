@@ -17,11 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! script {
     ($name:literal) => {
-        Asset {
-            path: concat!("/", $name),
-            kind: SCRIPT,
-            text: include_str!(concat!("dashboard/", $name)),
-        }
+        Asset { path: concat!("/", $name), kind: SCRIPT, text: include_str!(concat!("dashboard/", $name)) }
     };
 }
 
@@ -79,7 +75,8 @@ mod tests {
     fn everything_that_the_page_asks_for_is_there() {
         let mut asked = 0;
         for asset in &ASSETS {
-            let after = |mark| asset.text.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+            let after =
+                |mark| asset.text.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
             let local = |name: &&str| name.ends_with(".js") || name.ends_with(".css");
             let names = after("from \"./").chain(after("src=\"")).chain(after("href=\"").filter(local));
             for name in names {

@@ -38,6 +38,7 @@ fn a_wrong_token_is_refused_and_the_right_one_taken() {
 #[test]
 fn without_a_token_nothing_is_shown() {
     let (installed, world) = (chromium!(), World::new());
+    world.sql("CREATE TABLE t (id int PRIMARY KEY)");
     let page = Page::with(&installed, &world, ", token: right-one");
     page.eventually("it asks", "one('#token').open");
     page.click("#token-no");

@@ -7,8 +7,22 @@ use crate::harness::World;
 
 /// Roles that nobody can use without a name.
 const NAMED: [&str; 16] = [
-    "button", "link", "textbox", "searchbox", "combobox", "checkbox", "progressbar", "image", "table", "dialog",
-    "heading", "columnheader", "rowheader", "navigation", "menuitem", "group",
+    "button",
+    "link",
+    "textbox",
+    "searchbox",
+    "combobox",
+    "checkbox",
+    "progressbar",
+    "image",
+    "table",
+    "dialog",
+    "heading",
+    "columnheader",
+    "rowheader",
+    "navigation",
+    "menuitem",
+    "group",
 ];
 
 #[test]
@@ -51,7 +65,8 @@ fn count(tree: &[Value], wanted: &str) -> usize {
 fn nameless(tree: &[Value]) -> Vec<&Value> {
     tree.iter()
         .filter(|node| {
-            NAMED.contains(&role(node)) && node["name"]["value"].as_str().unwrap_or_default().trim().is_empty()
+            NAMED.contains(&role(node))
+                && node["name"]["value"].as_str().unwrap_or_default().trim().is_empty()
         })
         .collect()
 }
@@ -77,7 +92,9 @@ fn check(page: &Page<'_>) {
     assert_eq!(page.look(twice), json!([]));
     // What comes once a second is not read aloud.
     assert_eq!(
-        page.look("all('[aria-live], [role=status], [role=alert], output').map((live) => live.id || live.className)"),
+        page.look(
+            "all('[aria-live], [role=status], [role=alert], output').map((live) => live.id || live.className)"
+        ),
         json!(["announce", "token-wrong"])
     );
 }

@@ -215,10 +215,7 @@ impl Browser {
     #[track_caller]
     pub(crate) fn press(&self, key: &str) {
         let keys = [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })];
-        self.post(
-            "/actions",
-            json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] }),
-        );
+        self.post("/actions", json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] }));
     }
 
     /// New entries: of `browser`, what the page logged; of `performance`, what the browser did.

@@ -85,17 +85,24 @@ fn reads_a_table_again() {
     page.eventually("it says which", "text('#ask-title') === 'Read public.t again?'");
     page.click("#ask-yes");
     world.eventually("it is read again", || world.redis(&["EXISTS", "t:1"]));
-    page.eventually("and counted: once, as the first was not meant", "text('#tables td[data-label=Read]') === '4'");
+    page.eventually(
+        "and counted: once, as the first was not meant",
+        "text('#tables td[data-label=Read]') === '4'",
+    );
 }
 
 #[test]
 fn log_level() {
     let (installed, world) = (chromium!(), World::new());
+    world.sql("CREATE TABLE t (id int PRIMARY KEY)");
     let page = Page::open(&installed, &world);
     page.eventually("it is known", "one('#level').value === 'info' && !one('#level').disabled");
     page.choose("#level", "debug");
     page.eventually("it is told", "text('#level-said').startsWith('Log level is debug')");
-    page.eventually("it is so", "fetch('api/v1/log-level').then((a) => a.json()).then(({ level }) => level === 'debug')");
+    page.eventually(
+        "it is so",
+        "fetch('api/v1/log-level').then((a) => a.json()).then(({ level }) => level === 'debug')",
+    );
 }
 
 #[test]

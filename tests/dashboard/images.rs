@@ -38,7 +38,8 @@ fn images() {
     let long = Duration::from_secs(if kept.is_some() { 150 } else { 1 });
     let began = Instant::now();
     while began.elapsed() < long {
-        let swell = (began.elapsed().as_secs_f64() / 9.0).sin() + (began.elapsed().as_secs_f64() / 3.1).sin() / 3.0;
+        let swell =
+            (began.elapsed().as_secs_f64() / 9.0).sin() + (began.elapsed().as_secs_f64() / 3.1).sin() / 3.0;
         work((20.0 + 12.0 * swell) as u32);
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -65,7 +66,8 @@ fn images() {
         let height = if size.1 == 0 { u32::try_from(whole).unwrap() } else { size.1 };
         page.size((size.0, height), if size.0 < 600 { 2.0 } else { 1.0 });
         let picture = page.chromium("Page.captureScreenshot", json!({ "format": "png" }));
-        let picture = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+        let picture =
+            base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{name}: {} bytes", picture.len());
         if let Some(directory) = &kept {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);

@@ -18,7 +18,8 @@ fn hostile(world: &World) {
 fn refuse(page: &Page<'_>) {
     let key = format!("{HOSTILE}:{HOSTILE}");
     page.world.redis::<()>(&["SET", &key, "x"]);
-    page.world.sql(&format!("INSERT INTO \"{HOSTILE}\" VALUES ('{HOSTILE}', '<script>window.hacked=2</script>')"));
+    page.world
+        .sql(&format!("INSERT INTO \"{HOSTILE}\" VALUES ('{HOSTILE}', '<script>window.hacked=2</script>')"));
     page.eventually("it is a letter", "all('#letters .action button').length === 1");
     page.click("#letters .action button");
     page.eventually("it is open", "!one('#letters .details').hidden");
@@ -57,7 +58,7 @@ fn nothing_runs_over_on_a_phone() {
                 .filter((element) => { const box = element.getBoundingClientRect(); \
                 return box.width > 0 && (box.right > 320.5 || box.left < -0.5); }) \
                 .map((element) => element.outerHTML.slice(0, 200))";
-    for width in [320, 600, 761, 1280] {
+    for width in [320, 600, 880, 881, 1280] {
         page.size((width, 700), 1.0);
         let wide = page.look("document.documentElement.scrollWidth");
         assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");

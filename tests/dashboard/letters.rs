@@ -59,7 +59,10 @@ fn purges() {
     assert_eq!(world.redis::<u64>(&["XLEN", &stream(&world)]), 2);
     page.click("#purge");
     page.click("#ask-yes");
-    page.eventually("all are gone", "text('#letters-said') === '2 letters removed.' && one('#letters').hidden");
+    page.eventually(
+        "all are gone",
+        "text('#letters-said') === '2 letters removed.' && one('#letters').hidden",
+    );
     assert_eq!(world.redis::<u64>(&["XLEN", &stream(&world)]), 0);
     // The row was not written.
     assert_eq!(world.redis::<String>(&["GET", "t:3"]), "x");

@@ -38,6 +38,7 @@ const STAND_IN: &str = r"
 #[test]
 fn two_thousand_tables() {
     let (installed, world) = (chromium!(), World::new());
+    world.sql("CREATE TABLE t (id int PRIMARY KEY)");
     let page = Page::open(&installed, &world);
     page.chromium("Page.enable", json!({}));
     page.chromium("Page.addScriptToEvaluateOnNewDocument", json!({ "source": STAND_IN }));
@@ -57,12 +58,18 @@ fn two_thousand_tables() {
     page.eventually("it is found", "text('#tables-count') === '1 table of 2,000'");
     assert_eq!(page.look("text('#tables td[data-label=Inserted]')"), "7");
     page.fill("#tables-find", "t1");
-    page.eventually("a part of them", "text('#tables-count') === '1,000 tables of 2,000, the first 100 shown'");
+    page.eventually(
+        "a part of them",
+        "text('#tables-count') === '1,000 tables of 2,000, the first 100 shown'",
+    );
     page.click("#tables-more");
     page.eventually("more of them", "all('#tables tbody tr').length === 200");
     page.look("tables[2].last_error = { time: new Date().toISOString(), error: 'no' }, tell([tables[2]])");
     page.fill("#tables-find", "");
     page.choose("#tables-which", "errors");
-    page.eventually("those with errors", "text('#tables tbody') && text('#tables-count') === '1 table of 2,000'");
+    page.eventually(
+        "those with errors",
+        "text('#tables tbody') && text('#tables-count') === '1 table of 2,000'",
+    );
     assert_eq!(page.look("text('#tables tbody .name')"), "public.t0002");
 }

@@ -59,7 +59,7 @@ impl<'a> Page<'a> {
     #[track_caller]
     fn open(installed: &Installed, world: &'a World) -> Page<'a> {
         let page = Page::with(installed, world, "");
-        page.eventually("it is live", "text('#link-text') === 'Live' && text('#position') !== '–'");
+        page.eventually("it is live", "text('#link-text') === 'Live' && text('#rate') !== '–'");
         page
     }
 

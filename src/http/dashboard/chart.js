@@ -18,7 +18,7 @@ function ceiling(value) {
 export class Chart {
   /** `of` takes the value out of a sample, `words` says it, `least` is the least height of the scale. */
   constructor(place, { title, of, words, least }) {
-    Object.assign(this, { title, of, words, least, samples: [] });
+    Object.assign(this, { title, of, words, least, samples: [], end: "now" });
     this.bands = draw("path", { class: "band" });
     this.area = draw("path", { class: "area" });
     this.line = draw("path", { class: "line" });
@@ -35,9 +35,10 @@ export class Chart {
     // What stands under it is told by the picture's name.
     this.now.setAttribute("aria-hidden", "true");
     const scale = make("div", { class: "scale", "aria-hidden": "true" }, this.top, this.middle, make("span", { text: "0" }));
+    this.last = make("span", { text: this.end });
     const axis = make(
       "div", { class: "axis", "aria-hidden": "true" },
-      make("span", { text: "10 min ago" }), make("span", { text: "5 min" }), make("span", { text: "now" }),
+      make("span", { text: "10 min ago" }), make("span", { text: "5 min" }), this.last,
     );
     place.classList.add("chart");
     place.append(
@@ -85,9 +86,18 @@ export class Chart {
     setText(this.middle, this.words(top / 2));
     const last = values.length > 0 ? this.words(values[values.length - 1]) : "not known";
     const most = values.length > 0 ? this.words(Math.max(...values)) : "not known";
-    setAttribute(this.picture, "aria-label", `${this.title}: ${last} now, ${most} at most`);
-    if (!this.pointed) setText(this.now, `${last} now`);
+    setAttribute(this.picture, "aria-label", `${this.title}: ${last} ${this.end}, ${most} at most`);
+    if (!this.pointed) setText(this.now, `${last} ${this.end}`);
     else this.read();
+  }
+
+  /** Whether its end is now; else it is when the process was last heard of. */
+  setLive(live) {
+    const end = live ? "now" : "when last heard of";
+    if (end === this.end) return;
+    this.end = end;
+    setText(this.last, live ? end : "last heard of");
+    this.set(this.samples);
   }
 
   point(event) {

@@ -48,6 +48,8 @@ function showConnection() {
   setText(byId("link-text"), text);
   setAttribute(byId("link"), "data-link", state);
   setAttribute(document.body, "data-link", state);
+  rateChart.setLive(state === "live");
+  lagChart.setLive(state === "live");
 }
 
 function showHealth() {
@@ -90,8 +92,10 @@ function showNumbers() {
   const { lag, latency, totals, slot_state: slot } = status;
   setText(byId("name"), status.name);
   setText(byId("route"), `${status.source} → ${status.target}`);
-  setText(byId("lag"), lag.seconds > 0 ? duration(lag.seconds) : "Up to date");
-  setText(byId("lag-bytes"), `${bytes(lag.bytes)} of log`);
+  // An instance that waits, or has just begun, knows nothing of it.
+  const unknown = status.state === "waiting" || status.state === "starting";
+  setText(byId("lag"), unknown ? "–" : lag.seconds > 0 ? duration(lag.seconds) : "Up to date");
+  setText(byId("lag-bytes"), unknown ? "not known" : `${bytes(lag.bytes)} of log`);
   setText(byId("rate"), `${rough(status.rows_per_second)} rows/s`);
   setText(byId("rate-total"), `${count(totals.changes)} since it began`);
   const { p50, p99 } = latency;
@@ -103,8 +107,8 @@ function showNumbers() {
   let more = slot ? slot.status : "not looked at yet";
   if (slot) more += typeof slot.safe_bytes === "number" ? `, ${bytes(slot.safe_bytes)} until it is lost` : ", without a limit";
   setText(byId("slot-more"), more);
-  setText(byId("position"), status.position);
-  setText(byId("position-more"), `PostgreSQL: ${status.server_position}`);
+  setText(byId("position"), unknown ? "–" : status.position);
+  setText(byId("position-more"), unknown ? "not known" : `PostgreSQL: ${status.server_position}`);
   const memory = typeof status.memory_bytes === "number" ? `, ${bytes(status.memory_bytes)} of memory` : "";
   setText(byId("about"), `redis-connect-postgres ${status.version}, began ${moment(status.started)} (${duration(Math.floor(since(status.started)))})${memory}`);
 }

@@ -48,7 +48,11 @@ function everything(letter, purge) {
     list.append(make("dt", { text: name.replace("_", " ") }), make("dd", {}, make("pre", { text })));
   }
   const remove = make("button", { type: "button", class: "risky", text: "Purge this one" });
-  onClick(remove, byId("letters-said"), () => purge([letter.id]));
+  onClick(remove, byId("letters-said"), async () => {
+    await purge([letter.id]);
+    // The button is gone with its letter; the focus goes to what is near.
+    if (!remove.isConnected) byId(byId("purge").hidden ? "content" : "purge").focus();
+  });
   return make("td", { role: "cell", colspan: String(COLUMNS) }, list, remove);
 }
 
