@@ -15,12 +15,14 @@ const which = {
 
 function eventRow(event) {
   const level = make("span", { class: `level ${event.level}` }, shape(shapes[event.level] ?? "unknown"), levels[event.level] ?? event.level);
+  // Many messages name the table themselves.
+  const about = event.table && !event.message.includes(event.table) ? `${event.table}: ` : "";
   return make(
     "tr", { role: "row" },
     cell("When", { class: "when", text: moment(event.time) }),
     cell("Level", {}, level),
     cell("Kind", { class: "kind", text: event.kind.replaceAll("_", " ") }),
-    cell("What happened", { class: "message", text: event.message }),
+    cell("What happened", { class: "message", text: about + event.message }),
   );
 }
 

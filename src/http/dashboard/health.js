@@ -10,12 +10,12 @@ function began(status) {
 }
 
 const states = {
-  starting: ["busy", "Starting", "It connects to PostgreSQL and Redis"],
-  waiting: ["busy", "Standing by", "Another instance is at work; this one takes over when that ends. Waiting"],
-  snapshot: ["busy", "Reading", "The first snapshot is going on"],
-  retrying: ["bad", "In trouble", "Something fails, and is tried again"],
-  paused: ["paused", "Paused", "Nothing is read and nothing written"],
-  stopping: ["busy", "Stopping", "It comes to its end"],
+  starting: ["busy", "Starting", "It connects to PostgreSQL and Redis,"],
+  waiting: ["busy", "Standing by", "Another instance is at work; this one takes over when that ends. It waits"],
+  snapshot: ["busy", "Reading", "The first snapshot is going on,"],
+  retrying: ["bad", "In trouble", "Something fails and is tried again,"],
+  paused: ["paused", "Paused", "Nothing is read and nothing is written,"],
+  stopping: ["busy", "Stopping", "It comes to its end,"],
 };
 
 /** Kind (a shape and a colour), a word, and a line. */
@@ -46,9 +46,9 @@ export function notices(status, connection) {
   if (trouble) {
     const next = until(trouble.next_try);
     const when = next < 1 ? "now" : `in ${duration(Math.ceil(next))}`;
-    const tries = trouble.attempts > 1 ? ` after ${count(trouble.attempts)} attempts` : "";
-    const words = `${trouble.what}: ${trouble.error}`;
-    say("trouble", "bad", `${words}. Since ${moment(trouble.since)}; next try ${when}${tries}.`);
+    const tries = trouble.attempts > 1 ? `, ${count(trouble.attempts)} attempts` : "";
+    const words = `While ${trouble.what}: ${trouble.error}`;
+    say("trouble", "bad", `${words}. Since ${moment(trouble.since)}${tries}; next try ${when}.`);
   }
   if (status.state === "paused") {
     const kept = slot ? `, ${bytes(slot.retained_bytes)} so far` : "";

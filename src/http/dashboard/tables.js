@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { arrange, byId, cell, confirmed, keepTable, make, onClick, setAttribute, setText, show, tell } from "./dom.js";
-import { ago, count, moment, plural, rough } from "./words.js";
+import { ago, brief, count, moment, plural, rough } from "./words.js";
 
 const STEP = 100;
 
@@ -47,6 +47,9 @@ class Row {
       read: number("Read"), inserted: number("Inserted"), updated: number("Updated"),
       deleted: number("Deleted"), rate: number("Rows/s"), change: cell("Last change"),
     };
+    this.deleted = make("span");
+    this.truncated = make("span", { class: "also", hidden: true });
+    this.cells.deleted.append(this.deleted, this.truncated);
     this.element = make(
       "tr", { role: "row" },
       make("th", { scope: "row", role: "rowheader" }, make("span", { class: "name", text: name }), this.outputs),
@@ -68,10 +71,12 @@ class Row {
       if (expected) setAttribute(this.bar, "value", String(Math.min(0.99, rows / expected)));
       else this.bar.removeAttribute("value");
     }
-    setText(this.cells.read, count(read));
-    setText(this.cells.inserted, count(inserted));
-    setText(this.cells.updated, count(updated));
-    setText(this.cells.deleted, count(deleted) + (truncated > 0 ? ` and ${plural(truncated, "truncate")}` : ""));
+    setText(this.cells.read, brief(read));
+    setText(this.cells.inserted, brief(inserted));
+    setText(this.cells.updated, brief(updated));
+    setText(this.deleted, brief(deleted));
+    setText(this.truncated, plural(truncated, "truncate"));
+    show(this.truncated, truncated > 0);
     setText(this.cells.rate, rough(table.rows_per_second));
     setText(this.cells.change, table.last_change ? ago(table.last_change) : "–");
     if (table.last_change) setAttribute(this.cells.change, "title", moment(table.last_change));

@@ -1,12 +1,18 @@
 // Numbers, sizes and times as people read them.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
 export function count(number) {
   return whole.format(number);
+}
+
+/** A count where there is little room: from ten million on, its first digits. */
+export function brief(number) {
+  return number >= 10_000_000 ? compact.format(number) : count(number);
 }
 
 export function plural(number, one, many = `${one}s`) {
