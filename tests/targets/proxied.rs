@@ -51,7 +51,7 @@ fn a_failover_that_loses_batches() {
     let target_url = Some(world.target_url_at(handover.port()));
     let tables = "
         public.t: { type: hash }
-        public.s: [{ type: hash }, { type: stream }]
+        public.s: [{ type: hash }, { type: stream, key: told }]
     ";
     world.configure(&Config { target_url, tables, ..Config::default() });
     let connector = world.run();
@@ -73,7 +73,7 @@ fn a_failover_that_loses_batches() {
     world.eventually("it is noticed", || connector.log_contains("forgotten batches behind our back"));
     world.eventually_equal(&["t", "s"]);
     // Whoever reads the stream is told that something is missing.
-    let events: redis::Value = world.redis(&["XRANGE", "s:events", "-", "+"]);
+    let events: redis::Value = world.redis(&["XRANGE", "told", "-", "+"]);
     let events = format!("{events:?}");
     assert!(events.contains("behind our back"), "{events}");
     stops_cleanly(&connector);
