@@ -10,6 +10,7 @@ mod check;
 mod clusters;
 mod command_line;
 mod connections;
+mod dashboard;
 mod dead_letters;
 mod dependencies;
 mod deployment;

@@ -134,6 +134,7 @@ fn own(keys: &Keys) -> Vec<Trial> {
         &[b"SET", epoch, b"0"],
         &[b"INCR", epoch],
         &[b"HSET", checkpoint, b"f", b"v"],
+        &[b"HINCRBY", checkpoint, b"f", b"1"],
         &[b"HGET", checkpoint, b"f"],
         &[b"HGETALL", checkpoint],
         &[b"HKEYS", requests],

@@ -10,7 +10,8 @@ use crate::error::Error;
 const EXAMPLES: &str = "\
 Examples:
   redis-connect-postgres check -c hr.yaml
-  redis-connect-postgres check --source postgresql://db/hr --target redis://redis
+  redis-connect-postgres check --source postgresql://db/hr \\
+      --target redis://redis
       without a file
   redis-connect-postgres check -c hr.yaml --json | jq .findings
       for a program";

@@ -26,8 +26,8 @@ Examples:
       until SIGTERM or SIGINT; the next run goes on where this one ended
   redis-connect-postgres run -c hr.yaml --until-caught-up
       in a script: everything that is committed now is in Redis when it ends
-  redis-connect-postgres run --source postgresql://db/hr --target redis://redis \\
-      --tables 'public.*' --type json
+  redis-connect-postgres run --source postgresql://db/hr \\
+      --target redis://redis --tables 'public.*' --type json
       without a file, for a first try";
 
 /// Read the tables into Redis, then follow every change

@@ -1,6 +1,8 @@
 //! What changes: events, the last minutes, and both as they come (server-sent events).
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
 
 use super::history::Sample;
-use super::status::Status;
+use super::status::{Status, TableShown};
 use super::{Shared, Watched};
 use crate::progress::Happening;
 
@@ -50,7 +52,11 @@ pub(super) async fn status(State(watched): Shared) -> Json<Status> {
 /// What comes once a second.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tick {
+    /// `tables` has all of them with the first tick, then only those of which something is another than before: there
+    /// may be thousands.
     status: Status,
+    /// Tables that are not captured any more.
+    gone: Vec<String>,
     /// The newest sample of the history.
     sample: Option<Sample>,
     /// What happened since the last tick; with the first, all that is kept.
@@ -61,6 +67,25 @@ pub(super) struct Live {
     watched: Arc<Watched>,
     timer: Interval,
     seen: u64,
+    told: Told,
+}
+
+/// Tables as they were told last.
+#[derive(Debug, Default)]
+struct Told(BTreeMap<String, TableShown>);
+
+impl Told {
+    /// Leaves those that are news, and says which are gone.
+    fn news(&mut self, tables: &mut Vec<TableShown>) -> Vec<String> {
+        let mut before = mem::take(&mut self.0);
+        tables.retain(|table| {
+            let known = before.remove(&table.name);
+            let news = known.as_ref() != Some(table);
+            self.0.insert(table.name.clone(), known.filter(|_| !news).unwrap_or_else(|| table.clone()));
+            news
+        });
+        before.into_keys().collect()
+    }
 }
 
 impl Stream for Live {
@@ -70,7 +95,9 @@ impl Stream for Live {
         std::task::ready!(self.timer.poll_tick(cx));
         let events = self.watched.log.journal.since(self.seen);
         self.seen = events.last().map_or(self.seen, |event| event.id);
-        let tick = Tick { status: Status::of(&self.watched), sample: self.watched.history.last(), events };
+        let mut status = Status::of(&self.watched);
+        let gone = self.told.news(&mut status.tables);
+        let tick = Tick { status, gone, sample: self.watched.history.last(), events };
         let text = serde_json::to_string(&tick).unwrap_or_default();
         Poll::Ready(Some(Ok(Event::default().event("tick").data(text))))
     }
@@ -82,5 +109,43 @@ impl Stream for Live {
 pub(super) async fn live(State(watched): Shared) -> Sse<Live> {
     let mut timer = interval(Duration::from_secs(1));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Sse::new(Live { watched, timer, seen: 0 })
+    Sse::new(Live { watched, timer, seen: 0, told: Told::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::status::SnapshotShown;
+
+    fn table(name: &str, rows: u64) -> TableShown {
+        TableShown {
+            name: name.to_owned(),
+            outputs: Vec::new(),
+            rows: None,
+            rows_per_second: None,
+            last_change: None,
+            snapshot: SnapshotShown { rows, expected: None, done: true },
+            converging: false,
+            dead_letters: None,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn only_news_are_told() {
+        let mut told = Told::default();
+        let mut tell = |tables: &[(&str, u64)]| {
+            let mut tables: Vec<_> = tables.iter().map(|(name, rows)| table(name, *rows)).collect();
+            let gone = told.news(&mut tables);
+            let names: Vec<_> = tables.into_iter().map(|table| (table.name, table.snapshot.rows)).collect();
+            (names, gone)
+        };
+        let news =
+            |names: &[(&str, u64)]| names.iter().map(|(n, r)| ((*n).to_owned(), *r)).collect::<Vec<_>>();
+        assert_eq!(tell(&[("a", 1), ("b", 1)]), (news(&[("a", 1), ("b", 1)]), vec![]));
+        assert_eq!(tell(&[("a", 1), ("b", 2)]), (news(&[("b", 2)]), vec![]));
+        assert_eq!(tell(&[("a", 1), ("b", 2)]), (vec![], vec![]));
+        assert_eq!(tell(&[("b", 2)]), (vec![], vec!["a".to_owned()]));
+        assert_eq!(tell(&[("a", 1), ("b", 2)]), (news(&[("a", 1)]), vec![]));
+    }
 }

@@ -1,4 +1,4 @@
-//! The dashboard: three files inside the binary, which load nothing from elsewhere.
+//! The dashboard: a page, its style and its scripts inside the binary, which load nothing from elsewhere.
 
 use axum::Router;
 use axum::http::header::{
@@ -13,18 +13,31 @@ struct Asset {
     text: &'static str,
 }
 
-const ASSETS: [Asset; 3] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+macro_rules! script {
+    ($name:literal) => {
+        Asset { path: concat!("/", $name), kind: SCRIPT, text: include_str!(concat!("dashboard/", $name)) }
+    };
+}
+
+const ASSETS: [Asset; 12] = [
     Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("dashboard/index.html") },
     Asset {
         path: "/dashboard.css",
         kind: "text/css; charset=utf-8",
         text: include_str!("dashboard/dashboard.css"),
     },
-    Asset {
-        path: "/dashboard.js",
-        kind: "text/javascript; charset=utf-8",
-        text: include_str!("dashboard/dashboard.js"),
-    },
+    script!("dashboard.js"),
+    script!("api.js"),
+    script!("chart.js"),
+    script!("dom.js"),
+    script!("events.js"),
+    script!("health.js"),
+    script!("letters.js"),
+    script!("tables.js"),
+    script!("verify.js"),
+    script!("words.js"),
 ];
 
 /// Whether the path is one of the page's, which show nothing of the data.
@@ -52,4 +65,35 @@ fn answer(asset: &'static Asset) -> impl IntoResponse {
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers, asset.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_the_page_asks_for_is_there() {
+        let mut asked = 0;
+        for asset in &ASSETS {
+            let after =
+                |mark| asset.text.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+            let local = |name: &&str| name.ends_with(".js") || name.ends_with(".css");
+            let names = after("from \"./").chain(after("src=\"")).chain(after("href=\"").filter(local));
+            for name in names {
+                assert!(is_asset(&format!("/{name}")), "{} asks for {name}", asset.path);
+                asked += 1;
+            }
+        }
+        assert!(asked >= ASSETS.len(), "{asked}");
+    }
+
+    /// The policy forbids it, so it would not work.
+    #[test]
+    fn nothing_is_inline_and_nothing_is_markup() {
+        for asset in &ASSETS {
+            for inline in [" style=", " onclick=", "<style", "innerHTML", "insertAdjacentHTML", "eval("] {
+                assert!(!asset.text.contains(inline), "{}: {inline}", asset.path);
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! | `before` | where the changes of the batch that wrote this begin, as LSN, split and ordinal; until its replies were read it may have to be done again |
 //! | `split`, `ordinal` | the commit LSN of the transaction after `lsn` of which the first `ordinal` changes are in Redis; `ordinal` is 0 when none is |
 //! | `batch` | number of the batch that wrote this; tells whether one whose replies were lost was carried out |
+//! | `count` | counts up by one with each batch, in the server: goes on from lower when batches were forgotten |
 //! | `epoch` | of the writer |
 //! | `updated` | ms since 1970 |
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
@@ -481,6 +482,8 @@ pub(crate) fn write(keys: &Keys, written: Written, epoch: u64, extra: &mut Extra
         out.argument(value.as_bytes());
     }
     extra.0.clear();
+    // The last command: its reply tells when batches were forgotten.
+    out.command(&[b"HINCRBY", keys.checkpoint.as_bytes(), b"count", b"1"]);
 }
 
 /// ms since 1970.

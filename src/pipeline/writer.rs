@@ -28,10 +28,10 @@ use super::dead_letters::{Batch, DeadLetters};
 use super::ledger::{Extent, Ledger, Origin};
 use super::shards;
 use crate::config::{Config, Target};
-use crate::error::Error;
+use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
 use crate::progress::{self, Progress, Totals};
-use crate::redis::lane::RETAINED;
+use crate::redis::lane::{Done, RETAINED};
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
@@ -123,6 +123,8 @@ pub(super) struct Writer {
     /// Commit times of the transactions that end in `open`, and in the batch in flight.
     commits: Vec<i64>,
     committed: Vec<i64>,
+    /// How many batches Redis has counted when it was last heard of.
+    counted: Option<i64>,
     progress: Arc<Progress>,
 }
 
@@ -176,6 +178,7 @@ impl Writer {
             written: Instant::now(),
             commits: Vec::new(),
             committed: Vec::new(),
+            counted: None,
             progress,
         })
     }
@@ -392,8 +395,9 @@ impl Writer {
         if self.flight.is_none() {
             return Poll::Ready(Ok(()));
         }
-        let failed = ready!(self.lanes.poll_done(cx))?;
+        let Done { failed, last } = ready!(self.lanes.poll_done(cx))?;
         let Some(flight) = self.flight.take() else { return Poll::Ready(Ok(())) };
+        self.check_count(last)?;
         Totals::add(&self.progress.totals.changes, flight.changes as u64);
         self.progress.set_position(flight.position.lsn);
         self.note_times();
@@ -410,6 +414,27 @@ impl Writer {
             self.mark_nothing();
         }
         Poll::Ready(buried)
+    }
+
+    /// Every batch counts up by one. Redis counts from lower when it has forgotten batches, and with them
+    /// their data, while the connection lived: a proxy can go over to a replica that was behind without
+    /// telling. What the batch just wrote hides how far Redis was before.
+    fn check_count(&mut self, counted: Option<i64>) -> Result<(), Error> {
+        let (before, now) = (self.counted, counted.unwrap_or(i64::MAX));
+        if counted.is_some() {
+            self.counted = counted;
+        }
+        match before {
+            Some(before) if now <= before => Err(Error::gap(
+                format!(
+                    "Redis has forgotten batches behind our back ({} counts {now} batches, and had counted {before}): \
+                     something between us and Redis has gone over to another server that was behind",
+                    self.keys.checkpoint
+                ),
+                SlotUse::Usable,
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A batch is confirmed: how long it took, and its transactions.

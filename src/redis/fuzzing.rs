@@ -69,7 +69,7 @@ fn size_of_verdict(verdict: &Verdict) -> usize {
     match verdict {
         Verdict::Refused(reply) | Verdict::Unacknowledged(reply) => reply.capacity(),
         Verdict::Fenced { epoch } => epoch_size(epoch),
-        Verdict::Executed { failed, epoch } => {
+        Verdict::Executed { failed, epoch, .. } => {
             let texts: usize = failed.iter().map(|(_, reply)| reply.capacity()).sum();
             failed.capacity() * size_of::<(usize, String)>() + texts + epoch_size(epoch)
         }

@@ -128,6 +128,14 @@ impl FailedCommand {
     }
 }
 
+/// A batch that was carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) failed: Vec<FailedCommand>,
+    /// What its last command replied, if that is a number.
+    pub(crate) last: Option<i64>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Lane {
     connection: Connection,
@@ -188,10 +196,10 @@ impl Lane {
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
-    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         self.connection.poll_send(cx, self.in_flight.bytes(), &mut self.sent)?;
         loop {
-            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Vec::new())) };
+            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Done::default())) };
             let read = transcript.read(self.connection.input.unread());
             let Ok((count, verdict)) = read else { return Poll::Ready(Err(self.connection.nonsense())) };
             self.connection.input.consume(count);
@@ -210,16 +218,16 @@ impl Lane {
         }
     }
 
-    fn judge(&mut self, verdict: Verdict) -> Result<Vec<FailedCommand>, Error> {
+    fn judge(&mut self, verdict: Verdict) -> Result<Done, Error> {
         match verdict {
-            Verdict::Executed { failed, epoch } => {
+            Verdict::Executed { failed, epoch, last } => {
                 self.transcript = None;
                 let failed = trace(&self.in_flight, failed);
                 self.in_flight.clear();
                 self.in_flight.shrink_to(RETAINED);
                 // Raised since: what we wrote was written before, the next batch will not be.
                 self.fence.check(epoch.as_deref())?;
-                Ok(failed)
+                Ok(Done { failed, last })
             }
             Verdict::Fenced { epoch } => {
                 self.fence.check(epoch.as_deref())?;

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::lane::{FailedCommand, Fence, Lane};
+use super::lane::{Done, Fence, Lane};
 use super::resp::Commands;
 use super::shards::{Names, Shards};
 use super::{Client, Connection, Error, Spread};
@@ -54,7 +54,7 @@ impl Lanes {
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
-    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         match self {
             Lanes::One(lane) => lane.poll_done(cx),
             Lanes::Shards(shards) => shards.poll_done(cx),

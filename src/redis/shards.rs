@@ -34,7 +34,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::REPLY_TIMEOUT;
 use super::error::is_passing;
-use super::lane::{FailedCommand, Fence, RETAINED, trace, wait};
+use super::lane::{Done, FailedCommand, Fence, RETAINED, trace, wait};
 use super::resp::Commands;
 use super::shard::{Shard, Trouble, close_others};
 use super::slots::{SLOTS, SlotMap, slot};
@@ -312,10 +312,10 @@ impl Shards {
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
-    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         loop {
             match self.stage {
-                Stage::Idle => return Poll::Ready(Ok(Vec::new())),
+                Stage::Idle => return Poll::Ready(Ok(Done::default())),
                 Stage::Data => {
                     ready!(self.poll_data(cx))?;
                     if !self.sort_out()? {
@@ -421,13 +421,16 @@ impl Shards {
         Ok(true)
     }
 
-    fn poll_checkpoint(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<FailedCommand>, Error>> {
+    fn poll_checkpoint(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         let place = self.place_of_checkpoint()?;
         let Some(shard) = self.shards.get_mut(place) else { return Poll::Pending };
         let connection = &mut shard.connection;
         connection.poll_send(cx, self.last.bytes(), &mut self.last_sent)?;
         loop {
-            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(self.carried_out())) };
+            let Some(transcript) = &mut self.transcript else {
+                let failed = self.carried_out();
+                return Poll::Ready(Ok(Done { failed, last: None }));
+            };
             let read = transcript.read(connection.input.unread());
             let Ok((count, verdict)) = read else { return Poll::Ready(Err(connection.nonsense())) };
             connection.input.consume(count);
@@ -445,17 +448,17 @@ impl Shards {
         }
     }
 
-    fn judge(&mut self, verdict: Verdict) -> Result<Vec<FailedCommand>, Error> {
+    fn judge(&mut self, verdict: Verdict) -> Result<Done, Error> {
         let doing = || "writing the checkpoint".to_owned();
         match verdict {
-            Verdict::Executed { failed, epoch } => {
+            Verdict::Executed { failed, epoch, last } => {
                 let indexes = &self.last_indexes;
                 let failed =
                     failed.into_iter().filter_map(|(place, reply)| Some((*indexes.get(place)?, reply)));
                 self.failed.extend(failed);
                 let failed = self.carried_out();
                 self.fence.check(epoch.as_deref())?;
-                Ok(failed)
+                Ok(Done { failed, last })
             }
             Verdict::Refused(reply) | Verdict::Unacknowledged(reply) => {
                 Err(Error::Refused { doing: doing(), reply })

@@ -15,8 +15,9 @@ use crate::config::Durability;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Every command was carried out, except those in `failed`: their number in the transaction and
-    /// the error reply. `epoch` is what the fence holds now.
-    Executed { failed: Vec<(usize, String)>, epoch: Option<String> },
+    /// the error reply. `epoch` is what the fence holds now, `last` what the last command replied, if
+    /// that is a number.
+    Executed { failed: Vec<(usize, String)>, epoch: Option<String>, last: Option<i64> },
     /// Nothing was carried out, for this reason: the first error reply.
     Refused(String),
     /// EXEC was nil: the watched epoch had changed.
@@ -51,6 +52,7 @@ pub(super) struct Transcript {
     alone: bool,
     fenced: bool,
     failed: Vec<(usize, String)>,
+    last: Option<i64>,
     durability: Durability,
     /// What WAIT or WAITAOF told.
     acknowledged: Vec<i64>,
@@ -66,6 +68,7 @@ impl Transcript {
             alone: false,
             fenced: false,
             failed: Vec::new(),
+            last: None,
             durability,
             acknowledged: Vec::new(),
         }
@@ -131,6 +134,9 @@ impl Transcript {
                     let reply = String::from_utf8_lossy(reply).into_owned();
                     self.failed.push((self.commands - left, reply));
                 }
+                if let (1, 0, Element::Integer(number)) = (left, nested, &found) {
+                    self.last = Some(*number);
+                }
                 let more = if let Element::Array(count) = found { count } else { 0 };
                 // The element itself is read; those within it are still to come.
                 match nested.saturating_sub(1).saturating_add(more) {
@@ -192,7 +198,7 @@ impl Transcript {
             None if missing(self.durability, &self.acknowledged).is_some() => {
                 Verdict::Unacknowledged(missing(self.durability, &self.acknowledged).unwrap_or_default())
             }
-            None => Verdict::Executed { failed: std::mem::take(&mut self.failed), epoch },
+            None => Verdict::Executed { failed: std::mem::take(&mut self.failed), epoch, last: self.last },
         }
     }
 }
@@ -238,15 +244,18 @@ mod tests {
         let epoch = Some("7".to_owned());
         let good: &[u8] =
             b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n*2\r\n*1\r\n:1\r\n+x\r\n+OK\r\n$1\r\n7\r\n";
+        let count: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*1\r\n:7\r\n:42\r\n+OK\r\n$1\r\n7\r\n";
         let half: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n-WRONGTYPE no\r\n+OK\r\n$1\r\n7\r\n";
         let full: &[u8] = b"+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n$1\r\n7\r\n";
         let third: &[u8] = b">1\r\n+x\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n>1\r\n+x\r\n*2\r\n,1.5\r\n%1\r\n+a\r\n~1\r\n_\r\n>1\r\n+x\r\n+OK\r\n$1\r\n7\r\n";
         let nil: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n_\r\n+OK\r\n$1\r\n8\r\n";
         let late: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n+OK\r\n$1\r\n8\r\n";
         for piece in 1..20 {
-            let executed = |failed| Some(Verdict::Executed { failed, epoch: epoch.clone() });
+            let executed = |failed| Some(Verdict::Executed { failed, epoch: epoch.clone(), last: None });
             assert_eq!(read_in_pieces(2, good, piece), executed(vec![]));
             assert_eq!(read_in_pieces(2, third, piece), executed(vec![]));
+            let counted = Some(Verdict::Executed { failed: vec![], epoch: epoch.clone(), last: Some(42) });
+            assert_eq!(read_in_pieces(2, count, piece), counted);
             assert_eq!(read_in_pieces(2, nil, piece), Some(Verdict::Fenced { epoch: Some("8".to_owned()) }));
             assert_eq!(read_in_pieces(2, half, piece), executed(vec![(1, "WRONGTYPE no".to_owned())]));
             assert_eq!(read_in_pieces(2, full, piece), Some(Verdict::Refused("OOM no".to_owned())));

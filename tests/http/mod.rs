@@ -5,6 +5,7 @@ mod browser;
 mod commands;
 mod control;
 mod letters;
+mod prometheus;
 mod shown;
 
 use redis_connect_postgres::throwaway::port;

@@ -36,3 +36,46 @@ fn a_failover_that_loses_nothing() {
     stops_cleanly(&connector);
     world.assert_table(&Table::new("t"));
 }
+
+/// The replica lacked the newest batches, and nothing in the connection tells: the next batch does.
+#[test]
+fn a_failover_that_loses_batches() {
+    let world = World::new();
+    world.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, 500) n;
+         CREATE TABLE s (id int PRIMARY KEY, v text); INSERT INTO s VALUES (1, 'first')",
+    );
+    let arguments = ["--replicaof", "127.0.0.1", &world.redis_port().to_string()].map(str::to_owned).to_vec();
+    let replica = Redis::start(rd::Settings { arguments, ..rd::Settings::default() }).unwrap();
+    let handover = Handover::to(world.redis_port());
+    let target_url = Some(world.target_url_at(handover.port()));
+    let tables = "
+        public.t: { type: hash }
+        public.s: [{ type: hash }, { type: stream }]
+    ";
+    world.configure(&Config { target_url, tables, ..Config::default() });
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    world.sql("UPDATE t SET v = 'y' WHERE id < 100");
+    world.eventually_equal(&["t"]);
+    let count = || world.checkpoint().get("count").cloned();
+    let key = format!("redis-connect-postgres:{}:checkpoint", world.name);
+    let replicas = || ask::<Option<String>>(replica.port(), &["HGET", &key, "count"]).flatten();
+    world.eventually("the replica has it too", || replicas() == count());
+    // From here on it gets nothing.
+    let _: Option<String> = ask(replica.port(), &["REPLICAOF", "NO", "ONE"]);
+    world.sql("UPDATE t SET v = 'lost' WHERE id = 200; INSERT INTO s VALUES (2, 'lost')");
+    world.eventually_equal(&["t", "s"]);
+    assert!(count() > replicas(), "{:?} {:?}", count(), replicas());
+    handover.move_to(replica.port());
+    world.redis_moved_to(replica.port());
+    world.sql("UPDATE t SET v = 'after' WHERE id = 300");
+    world.eventually("it is noticed", || connector.log_contains("forgotten batches behind our back"));
+    world.eventually_equal(&["t", "s"]);
+    // Whoever reads the stream is told that something is missing.
+    let events: redis::Value = world.redis(&["XRANGE", "s:events", "-", "+"]);
+    let events = format!("{events:?}");
+    assert!(events.contains("behind our back"), "{events}");
+    stops_cleanly(&connector);
+    world.assert_table(&Table::new("t"));
+}
