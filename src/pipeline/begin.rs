@@ -273,6 +273,8 @@ async fn take_slot(
                 let from = from.map_or(slot.confirmed, |checkpoint| checkpoint.before.lsn);
                 return Ok(Some(Taken { stream, slot, origin, history, from }));
             }
+            // Whoever was making it has been killed.
+            Err(error) if is_gone(&error) => sleep(TAKE_OVER_POLL).await,
             Err(error) if in_use(&error) => {
                 if !waiting {
                     tracing::info!(
@@ -409,9 +411,9 @@ fn check_slot(slot: &Slot, pipeline: &Pipeline, checkpoint: Option<&Checkpoint>)
     Ok(())
 }
 
-/// A slot of our name that was made for something else.
+/// A slot of our name that was made for something else. One that another instance is just making has no plugin yet.
 pub(crate) fn foreign_slot(slot: &Slot, source: &Source) -> Option<Problem> {
-    (slot.plugin != "pgoutput" || slot.database != source.url.dbname).then(|| Problem {
+    (!matches!(slot.plugin.as_str(), "pgoutput" | "") || slot.database != source.url.dbname).then(|| Problem {
         found: format!(
             "the replication slot {} belongs to database {} and plugin {}, but is needed for {} and pgoutput",
             source.slot, slot.database, slot.plugin, source.url.dbname
@@ -451,7 +453,50 @@ async fn start_stream(
     }
 }
 
+/// SQLSTATE undefined_object: the slot was there a moment ago.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Postgres(error) if error.sqlstate() == Some("42704"))
+}
+
 /// SQLSTATE object_in_use: another process reads the slot.
 fn in_use(error: &Error) -> bool {
     matches!(error, Error::Postgres(error) if error.sqlstate() == Some("55006"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Arguments, Config};
+
+    #[test]
+    fn whose_slot_it_is() {
+        let arguments = Arguments {
+            source: "postgresql://127.0.0.1/hr".to_owned(),
+            target: "redis://127.0.0.1".to_owned(),
+            tables: Vec::new(),
+            kind: None,
+        };
+        let source = Config::from_arguments(arguments).unwrap().source;
+        let is_foreign = |plugin: &str, database: &str| {
+            let slot = Slot {
+                plugin: plugin.to_owned(),
+                database: database.to_owned(),
+                active_pid: None,
+                confirmed: Lsn(1),
+                lost: None,
+                synced: false,
+                restart: None,
+                safe: None,
+                status: String::new(),
+            };
+            foreign_slot(&slot, &source).is_some()
+        };
+        assert!(!is_foreign("pgoutput", "hr"));
+        // Another instance is making it.
+        assert!(!is_foreign("", "hr"));
+        assert!(is_foreign("test_decoding", "hr"));
+        assert!(is_foreign("pgoutput", "sales"));
+        // A physical one.
+        assert!(is_foreign("", ""));
+    }
 }

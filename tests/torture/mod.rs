@@ -95,6 +95,12 @@ fn torture() {
         all.undecodable
     );
     assert!(all.undecodable <= 1 + run / 10, "PostgreSQL rarely fails to decode its log");
+    // One alone may have got too little of a busy machine.
+    assert!(
+        run < 5 || all.transactions >= 20 * (run - failed.len() as u64),
+        "only {} transactions",
+        all.transactions
+    );
     // What they found comes first, each in a line, which `./test` says once more at its end.
     let told = |tell: fn(&Failure) -> String, between: &str| {
         let all: Vec<String> =
@@ -202,7 +208,6 @@ fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>
     let transactions = writers.stop();
     let mut logs = stage.finish();
     let checked = check(world, &mut logs).unwrap_or_else(|wrong| panic!("{wrong}"));
-    assert!(transactions >= 20, "only {transactions} transactions");
     let redefined = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
     let redefined = redefined("definition changed") + redefined("the definition of");
     let Checked { changes, keys, undecodable } = checked;
