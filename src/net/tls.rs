@@ -42,6 +42,7 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
         .map_err(|e| format!("TLS can't be set up: {e}"))?;
     let verifier: Arc<dyn ServerCertVerifier> = match settings.trust {
         Trust::Any => Arc::new(Verifier {
+            only: None,
             chain: None,
             names: false,
             roots: Vec::new(),
@@ -57,7 +58,13 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
                 None => Vec::new(),
             };
             let names = settings.trust == Trust::Full;
-            Arc::new(Verifier { chain: Some(chain), names, roots, provider: Arc::clone(&provider) })
+            Arc::new(Verifier {
+                only: None,
+                chain: Some(chain),
+                names,
+                roots,
+                provider: Arc::clone(&provider),
+            })
         }
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -78,58 +85,18 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
 /// For a server that has exactly this certificate, whoever signed it and whatever its name.
 pub(crate) fn pinned_config(certificate: &Path) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let own = read_certificates(certificate)?;
-    let verifier = Pinned { own: own.into_iter().next(), provider: Arc::clone(&provider) };
+    let verifier = Verifier {
+        only: read_certificates(certificate)?.into_iter().next(),
+        chain: None,
+        names: false,
+        roots: Vec::new(),
+        provider: Arc::clone(&provider),
+    };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS can't be set up: {e}"))?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(Arc::new(builder.with_no_client_auth()))
-}
-
-/// Takes one certificate and no other.
-#[derive(Debug)]
-struct Pinned {
-    own: Option<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match &self.own {
-            Some(own) if own == end_entity => Ok(ServerCertVerified::assertion()),
-            _ => Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -170,6 +137,8 @@ fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
 /// Checks signatures always, the chain where there is one, and the name where that is asked for.
 #[derive(Debug)]
 struct Verifier {
+    /// This certificate and no other, whoever signed it.
+    only: Option<CertificateDer<'static>>,
     chain: Option<Arc<WebPkiServerVerifier>>,
     names: bool,
     /// The certificates of the file of authorities. A self-signed one is also the server's own: what
@@ -195,6 +164,12 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(only) = &self.only {
+            return match only == end_entity {
+                true => Ok(ServerCertVerified::assertion()),
+                false => Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            };
+        }
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The name is the last thing that is checked, after the chain held.
