@@ -13,31 +13,29 @@ struct Asset {
     text: &'static str,
 }
 
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-macro_rules! script {
-    ($name:literal) => {
-        Asset { path: concat!("/", $name), kind: SCRIPT, text: include_str!(concat!("dashboard/", $name)) }
+macro_rules! asset {
+    ($kind:ident, $name:literal) => {
+        Asset { path: concat!("/", $name), kind: $kind, text: include_str!(concat!("dashboard/", $name)) }
     };
 }
 
-const ASSETS: [Asset; 12] = [
+const ASSETS: [Asset; 13] = [
     Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("dashboard/index.html") },
-    Asset {
-        path: "/dashboard.css",
-        kind: "text/css; charset=utf-8",
-        text: include_str!("dashboard/dashboard.css"),
-    },
-    script!("dashboard.js"),
-    script!("api.js"),
-    script!("chart.js"),
-    script!("dom.js"),
-    script!("events.js"),
-    script!("health.js"),
-    script!("letters.js"),
-    script!("tables.js"),
-    script!("verify.js"),
-    script!("words.js"),
+    asset!(STYLE, "dashboard.css"),
+    asset!(STYLE, "tables.css"),
+    asset!(SCRIPT, "dashboard.js"),
+    asset!(SCRIPT, "api.js"),
+    asset!(SCRIPT, "chart.js"),
+    asset!(SCRIPT, "dom.js"),
+    asset!(SCRIPT, "events.js"),
+    asset!(SCRIPT, "health.js"),
+    asset!(SCRIPT, "letters.js"),
+    asset!(SCRIPT, "tables.js"),
+    asset!(SCRIPT, "verify.js"),
+    asset!(SCRIPT, "words.js"),
 ];
 
 /// Whether the path is one of the page's, which show nothing of the data.

@@ -14,7 +14,7 @@ import { health, notices } from "./health.js";
 import { Letters } from "./letters.js";
 import { Tables } from "./tables.js";
 import { Verify } from "./verify.js";
-import { bytes, count, duration, moment, plural, rough, setClock, since } from "./words.js";
+import { bytes, count, duration, moment, rough, setClock, since } from "./words.js";
 
 const MINUTES = 600;
 
