@@ -50,7 +50,7 @@ fn counts_while_rows_arrive() {
     page.eventually("there is a latency", "text('#latency').endsWith('s')");
     world.sql("UPDATE t SET v = 1 WHERE id <= 7; DELETE FROM t WHERE id > 1200");
     page.eventually("updates are counted", "text('#tables td[data-label=Updated]') === '7'");
-    page.eventually("deletes are counted", "text('#tables td[data-label=Deleted]') === '34'");
+    page.eventually("deletes are counted", "text('#tables td[data-label=Deleted] span') === '34'");
     page.eventually("the rate was drawn", "/[1-9][0-9,]* at most/.test(one('#chart-rate svg').ariaLabel)");
     page.eventually("all has come", "text('#rate-total').startsWith('1,275')");
 }
