@@ -77,12 +77,13 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
         }
         let mut told = Told::default();
         event.record(&mut told);
+        let message = crate::error::one_line(&told.words());
         self.0.keep(Happening {
             id: 0,
             time: timestamp(now()),
             level: metadata.level().as_str().to_lowercase(),
             kind: told.kind.unwrap_or_else(|| "log".to_owned()),
-            message: crate::error::one_line(&told.message),
+            message,
             table: told.table,
         });
     }
@@ -93,6 +94,8 @@ struct Told {
     kind: Option<String>,
     message: String,
     table: Option<String>,
+    /// Everything else, as `name=value`.
+    others: Vec<String>,
 }
 
 impl Told {
@@ -101,8 +104,14 @@ impl Told {
             "message" => self.message = value,
             "event" => self.kind = Some(value),
             "table" => self.table = Some(value),
-            _ => {}
+            name => self.others.push(format!("{name}={value}")),
         }
+    }
+
+    /// As the line of the log has it.
+    fn words(&self) -> String {
+        let others = self.others.iter().map(|other| format!(" {other}"));
+        [self.message.clone()].into_iter().chain(others).collect()
     }
 }
 
@@ -135,7 +144,10 @@ mod tests {
         let kept = journal.since(0);
         let short: Vec<_> =
             kept.iter().map(|h| (h.id, h.level.as_str(), h.kind.as_str(), h.message.as_str())).collect();
-        assert_eq!(short, [(1, "info", "paused", "paused for 7 s"), (2, "error", "log", "something else")]);
+        assert_eq!(
+            short,
+            [(1, "info", "paused", "paused for 7 s position=5"), (2, "error", "log", "something else")]
+        );
         assert_eq!(kept[0].table.as_deref(), Some("public.emp"));
         assert_eq!(journal.since(1).len(), 1);
     }
