@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::{Logs, load_file, logging, runtime};
 use crate::error::Error;
+use crate::http::client;
 use crate::pipeline::checkpoint::{self, Keys};
 use crate::pipeline::requests::PAUSED;
 use crate::progress::{now, timestamp};
@@ -41,7 +42,15 @@ impl Pause {
     pub(super) fn execute(&self, logs: &Logs) -> Result<ExitCode, Error> {
         logging::start(logs, stderr)?;
         let (config, file) = load_file(&self.config)?;
+        let paused = format!(
+            "{} pauses; PostgreSQL keeps its log until redis-connect-postgres resume -c {file}",
+            config.name
+        );
         runtime()?.block_on(async {
+            if client::does(config.http.as_ref(), &config.name, "/api/v1/pause", None).await {
+                let _ = writeln!(stdout(), "{paused}");
+                return Ok(ExitCode::SUCCESS);
+            }
             let mut redis = Client::open(&config.target).await?;
             let keys = Keys::new(&config.name, redis.spread());
             if checkpoint::read(&mut redis, &keys).await?.is_none() {
@@ -52,11 +61,7 @@ impl Pause {
             }
             let time = timestamp(now());
             redis.call(&[b"HSET", keys.requests.as_bytes(), PAUSED.as_bytes(), time.as_bytes()]).await?;
-            let _ = writeln!(
-                stdout(),
-                "{} pauses; PostgreSQL keeps its log until redis-connect-postgres resume -c {file}",
-                config.name
-            );
+            let _ = writeln!(stdout(), "{paused}");
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -67,6 +72,14 @@ impl Resume {
         logging::start(logs, stderr)?;
         let (config, _) = load_file(&self.config)?;
         runtime()?.block_on(async {
+            let was_paused = match &config.http {
+                Some(http) => client::status(http).await.is_ok_and(|shown| shown.state == "paused"),
+                None => false,
+            };
+            if was_paused && client::does(config.http.as_ref(), &config.name, "/api/v1/resume", None).await {
+                let _ = writeln!(stdout(), "{} goes on", config.name);
+                return Ok(ExitCode::SUCCESS);
+            }
             let mut redis = Client::open(&config.target).await?;
             let keys = Keys::new(&config.name, redis.spread());
             let removed = redis.call(&[b"HDEL", keys.requests.as_bytes(), PAUSED.as_bytes()]).await?.text();

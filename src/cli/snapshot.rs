@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::{Logs, load_file, logging, runtime};
 use crate::config::{Config, TablePattern, nearest};
 use crate::error::Error;
+use crate::http::client;
 use crate::pipeline::checkpoint::{self, Checkpoint, Keys};
 use crate::pipeline::requests::{SNAPSHOT, pending};
 use crate::redis::Client;
@@ -57,7 +58,9 @@ impl Snapshot {
         let keys = Keys::new(&config.name, redis.spread());
         let found = read(&mut redis, &keys).await?;
         let tables = self.tables.iter().map(|typed| known(typed, &found)).collect::<Result<Vec<_>, _>>()?;
-        for table in &tables {
+        let wanted = serde_json::json!({ "tables": tables });
+        let asked = client::does(config.http.as_ref(), &config.name, "/api/v1/snapshots", Some(wanted)).await;
+        for table in tables.iter().filter(|_| !asked) {
             let field = format!("{SNAPSHOT}{table}");
             redis.call(&[b"HSET", keys.requests.as_bytes(), field.as_bytes(), b"1"]).await?;
         }

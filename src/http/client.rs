@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use axum::http::HeaderValue;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -21,16 +23,44 @@ use crate::net::tls::pinned_config;
 /// For the whole question.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The answer to a wish comes when it is done, or when that takes more than ten seconds.
+const LONG_PATIENCE: Duration = Duration::from_secs(20);
+
 /// More than the status of 20,000 tables.
 const LONGEST: usize = 64 << 20;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) async fn status(http: &Http) -> Result<Status, Failure> {
-    timeout(PATIENCE, ask(http)).await?
+    let text = timeout(PATIENCE, ask(http, Method::GET, "/api/v1/status", None)).await??;
+    Ok(serde_json::from_slice(&text)?)
 }
 
-async fn ask(http: &Http) -> Result<Status, Failure> {
+/// Asks the process of this pipeline for something. False when it does not answer: then the caller does it by
+/// itself.
+pub(crate) async fn does(http: Option<&Http>, name: &str, path: &str, body: Option<Value>) -> bool {
+    let Some(http) = http else { return false };
+    // Another pipeline may listen there.
+    match status(http).await {
+        Ok(shown) if shown.name == name => {}
+        _ => return false,
+    }
+    match timeout(LONG_PATIENCE, ask(http, Method::POST, path, body)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::debug!("{path} at {}: {error}", http.listen);
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+async fn ask(http: &Http, method: Method, path: &str, body: Option<Value>) -> Result<Bytes, Failure> {
+    let request = Request::builder().method(method).uri(path);
+    let (request, body) = match body {
+        Some(body) => (request.header(header::CONTENT_TYPE, "application/json"), body.to_string()),
+        None => (request, String::new()),
+    };
     // What listens everywhere is also here.
     let mut address = http.listen;
     if address.ip().is_unspecified() {
@@ -40,32 +70,32 @@ async fn ask(http: &Http) -> Result<Status, Failure> {
         });
     }
     let stream = TcpStream::connect(address).await?;
-    let text = match &http.tls {
-        None => exchange(stream, http, &address.to_string()).await?,
+    let request = request.header(header::HOST, address.to_string());
+    match &http.tls {
+        None => exchange(stream, http, request.body(body)?).await,
         Some((certificate, _)) => {
             // It is our own certificate, whatever it says about names and authorities.
             let config = pinned_config(certificate)?;
             let connector = TlsConnector::from(config);
             let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
-            exchange(stream, http, &address.to_string()).await?
+            exchange(stream, http, request.body(body)?).await
         }
-    };
-    Ok(serde_json::from_slice(&text)?)
+    }
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http: &Http,
-    host: &str,
+    mut request: Request<String>,
 ) -> Result<Bytes, Failure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let mut request = Request::get("/api/v1/status").header(header::HOST, host);
     if let Some(token) = http.token.read()? {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))?;
+        request.headers_mut().insert(header::AUTHORIZATION, value);
     }
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    if response.status() != StatusCode::OK {
+    let response = sender.send_request(request).await?;
+    if !response.status().is_success() {
         return Err(format!("it answers {}", response.status()).into());
     }
     let text = Limited::new(response.into_body(), LONGEST).collect().await?.to_bytes();

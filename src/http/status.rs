@@ -162,7 +162,7 @@ impl From<Trouble> for TroubleShown {
 pub(crate) struct TableShown {
     /// `schema.table`
     pub(crate) name: String,
-    /// Every change goes to each of them.
+    /// Every change goes to each of them, so rows, rate and progress are theirs too.
     pub(crate) outputs: Vec<OutputShown>,
     /// Rows since the process began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,6 +190,10 @@ pub(crate) struct OutputShown {
     pub(crate) kind: String,
     /// The template of its key.
     pub(crate) key: String,
+    /// Its rows that Redis has refused since the process began.
+    pub(crate) dead_letters: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<ErrorShown>,
 }
 
 /// Rows by what happened to them.
@@ -295,6 +299,12 @@ impl Status {
     }
 }
 
+impl ErrorShown {
+    fn of((time, error): (i64, String)) -> ErrorShown {
+        ErrorShown { time: timestamp(time), error: crate::error::one_line(&error) }
+    }
+}
+
 impl Latency {
     fn of(latency: &Counted) -> Latency {
         Latency { p50: latency.quantile(0.5), p99: latency.quantile(0.99), transactions: latency.count() }
@@ -308,7 +318,12 @@ fn shown(table: &TableProgress, progress: &Progress, rate: f64) -> TableShown {
         outputs: table
             .outputs()
             .into_iter()
-            .map(|(kind, key)| OutputShown { kind: kind.to_owned(), key })
+            .map(|output| OutputShown {
+                kind: output.kind.to_owned(),
+                key: output.key,
+                dead_letters: output.dead_letters,
+                last_error: output.last_error.map(ErrorShown::of),
+            })
             .collect(),
         rows: Some(RowsShown {
             read: count(Operation::Read),
@@ -326,9 +341,7 @@ fn shown(table: &TableProgress, progress: &Progress, rate: f64) -> TableShown {
         },
         converging: table.is_converging(progress.position()),
         dead_letters: Some(table.dead_letters()),
-        last_error: table
-            .last_error()
-            .map(|(time, error)| ErrorShown { time: timestamp(time), error: crate::error::one_line(&error) }),
+        last_error: table.last_error().map(ErrorShown::of),
     }
 }
 

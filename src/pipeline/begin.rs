@@ -38,7 +38,7 @@ use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
 use crate::postgres::{self, Connection, Purpose, Server};
-use crate::progress::{Phase, Totals};
+use crate::progress::{OutputProgress, Phase, Totals};
 use crate::redis::lane::Fence;
 use crate::redis::lanes::Lanes;
 use crate::redis::{self, Spread};
@@ -198,7 +198,9 @@ impl Session<'_> {
             let table = self.progress.table(&name);
             let outputs = captured.outputs.iter();
             table.set_outputs(
-                outputs.map(|output| (output.structure.kind().name(), output.key.to_string())).collect(),
+                outputs
+                    .map(|output| OutputProgress::new(output.structure.kind().name(), output.key.to_string()))
+                    .collect(),
             );
             table.expected.store(captured.table.estimated_rows, Relaxed);
             if let Some(state) = self.states.get(&name) {

@@ -193,7 +193,8 @@ impl DeadLetters {
         let error = redis::Error::Row { command, reply: reason.to_owned() };
         let field = |name| letter.get(name).unwrap_or("-");
         if let Some(table) = letter.get("table") {
-            self.progress.table(table).refused(error.to_string());
+            let words = (String::from_utf8_lossy(name), String::from_utf8_lossy(key));
+            self.progress.table(table).refused((&words.0, &words.1), error.to_string());
         }
         tracing::error!(
             event = "dead_letter",

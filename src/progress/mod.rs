@@ -33,7 +33,7 @@ pub(crate) use journal::{Happening, Journal, JournalLayer};
 #[cfg(test)]
 pub(crate) use reason::REASONS;
 pub(crate) use slot::{STATUSES, SlotSeen};
-pub(crate) use table::{OPERATIONS, Operation, TableProgress};
+pub(crate) use table::{OPERATIONS, Operation, OutputProgress, TableProgress};
 pub(crate) use trouble::Trouble;
 
 /// The phases of a pipeline.

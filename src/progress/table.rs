@@ -38,12 +38,45 @@ impl From<&Change<'_>> for Operation {
     }
 }
 
+/// One output of a table. Every change of the table is given to each of them.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputProgress {
+    pub(crate) kind: &'static str,
+    /// The template of its key.
+    pub(crate) key: String,
+    /// Rows of it that Redis has refused.
+    pub(crate) dead_letters: u64,
+    /// When and why that was last.
+    pub(crate) last_error: Option<(i64, String)>,
+}
+
+impl OutputProgress {
+    pub(crate) fn new(kind: &'static str, key: String) -> OutputProgress {
+        OutputProgress { kind, key, dead_letters: 0, last_error: None }
+    }
+
+    /// A command of this name for this key can be one of it.
+    fn has_written(&self, command: &str, key: &str) -> bool {
+        let kind = match command {
+            "HSET" | "HDEL" => "hash",
+            "JSON.SET" | "JSON.DEL" => "json",
+            "SET" => "string",
+            "SADD" | "SREM" => "set",
+            "ZADD" | "ZREM" => "sorted_set",
+            "XADD" => "stream",
+            // UNLINK, RENAME, EXPIRE: any that has keys of its own.
+            _ => self.kind,
+        };
+        let before_columns = self.key.split('{').next().unwrap_or_default();
+        kind == self.kind && key.starts_with(before_columns)
+    }
+}
+
 /// A captured table.
 #[derive(Debug)]
 pub(crate) struct TableProgress {
     pub(crate) name: String,
-    /// Type and key template of each output.
-    outputs: Mutex<Vec<(&'static str, String)>>,
+    outputs: Mutex<Vec<OutputProgress>>,
     operations: [AtomicU64; OPERATIONS.len()],
     /// When a change of it was last received.
     last_change: AtomicI64,
@@ -75,11 +108,18 @@ impl TableProgress {
         }
     }
 
-    pub(crate) fn set_outputs(&self, outputs: Vec<(&'static str, String)>) {
-        *lock(&self.outputs) = outputs;
+    /// What it goes to now; those that it went to before keep their counts.
+    pub(crate) fn set_outputs(&self, mut outputs: Vec<OutputProgress>) {
+        let mut before = lock(&self.outputs);
+        for output in &mut outputs {
+            if let Some(known) = before.iter().find(|o| o.kind == output.kind && o.key == output.key) {
+                output.clone_from(known);
+            }
+        }
+        *before = outputs;
     }
 
-    pub(crate) fn outputs(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn outputs(&self) -> Vec<OutputProgress> {
         lock(&self.outputs).clone()
     }
 
@@ -124,10 +164,15 @@ impl TableProgress {
         position.0 < self.overlap.load(Relaxed)
     }
 
-    /// A row of it could not be written.
-    pub(crate) fn refused(&self, error: String) {
+    /// A row of it could not be written, by this command for this key.
+    pub(crate) fn refused(&self, (command, key): (&str, &str), error: String) {
         add(&self.dead_letters, 1);
-        *lock(&self.last_error) = Some((now(), error));
+        let error = (now(), error);
+        if let Some(output) = lock(&self.outputs).iter_mut().find(|output| output.has_written(command, key)) {
+            output.dead_letters += 1;
+            output.last_error = Some(error.clone());
+        }
+        *lock(&self.last_error) = Some(error);
     }
 
     pub(crate) fn dead_letters(&self) -> u64 {
@@ -148,6 +193,22 @@ mod tests {
         for (index, (operation, _)) in OPERATIONS.into_iter().enumerate() {
             assert_eq!(operation as usize, index);
         }
+    }
+
+    #[test]
+    fn an_error_is_that_of_an_output() {
+        let table = TableProgress::new("public.emp");
+        let outputs = || {
+            let output = |kind, key: &str| OutputProgress::new(kind, key.to_owned());
+            vec![output("hash", "{table}:{pk}"), output("set", "a:{v}"), output("set", "b:{v}")]
+        };
+        table.set_outputs(outputs());
+        table.refused(("SADD", "b:7"), "WRONGTYPE".to_owned());
+        table.set_outputs(outputs());
+        table.refused(("HSET", "emp:1"), "OOM".to_owned());
+        let letters: Vec<u64> = table.outputs().iter().map(|output| output.dead_letters).collect();
+        assert_eq!((letters, table.dead_letters()), (vec![1, 0, 1], 2));
+        assert_eq!(table.outputs()[2].last_error.as_ref().unwrap().1, "WRONGTYPE");
     }
 
     #[test]

@@ -36,10 +36,23 @@ fn of_a_process_that_answers() {
     let (_, words) = status(&world, &[]);
     assert!(words.contains("state          streaming since 20"), "{words}");
     assert!(words.lines().any(|line| line.starts_with("public.emp") && line.contains("done")), "{words}");
-    served.browser.post("/api/v1/pause", None);
+    // The process answers when it has come to rest, so the command need not be waited for.
+    let (code, words) = command(&world, "pause");
+    assert!(code == Some(0) && words.contains("pauses; PostgreSQL keeps its log"), "{words}");
+    assert_eq!(served.state(), "paused");
     let (code, words) = status(&world, &["--ready"]);
     assert_eq!(code, Some(1));
     assert!(words.contains("is not ready: paused"), "{words}");
+    let (code, words) = command(&world, "resume");
+    assert!(code == Some(0) && words.contains("goes on"), "{words}");
+    assert_eq!(served.state(), "streaming");
+    let (code, words) = command(&world, "resume");
+    assert!(code == Some(0) && words.contains("was not paused"), "{words}");
+    world.redis::<()>(&["DEL", "emp:1"]);
+    let file = world.config_file().to_string_lossy().into_owned();
+    let (code, told) = world.finish(&["snapshot", "-c", &file, "public.emp"]);
+    assert_eq!((code, told.stdout().as_str()), (Some(0), "public.emp: 1 rows read\n"), "{}", told.story());
+    assert_eq!(world.hash("emp:1")["name"], "x");
 }
 
 #[test]

@@ -31,6 +31,9 @@ fn list_replay_and_purge() {
     let status = served.browser.json("/api/v1/status");
     let table = status["tables"].as_array().unwrap().iter().find(|t| t["name"] == "public.emp").unwrap();
     assert_eq!((&status["dead_letters"], &table["dead_letters"]), (&3.into(), &3.into()));
+    let output = &table["outputs"][0];
+    assert_eq!(output["dead_letters"], 3, "{output}");
+    assert!(output["last_error"]["error"].as_str().unwrap().contains("WRONGTYPE"), "{output}");
     assert!(table["last_error"]["error"].as_str().unwrap().contains("WRONGTYPE"), "{table}");
 
     world.redis::<()>(&["DEL", "emp:1"]);

@@ -28,7 +28,10 @@ fn rows_are_counted() {
     let count = |name: &str| rows[name].as_u64().unwrap();
     let counts = ["read", "inserted", "updated", "deleted", "truncated"].map(count);
     assert_eq!(counts, [10, 3, 2, 1, 0], "{table:#}");
-    assert_eq!(table["outputs"][0], serde_json::json!({ "type": "hash", "key": "{table}:{pk}" }));
+    assert_eq!(
+        table["outputs"][0],
+        serde_json::json!({ "type": "hash", "key": "{table}:{pk}", "dead_letters": 0 })
+    );
     assert_eq!(table["outputs"][1]["type"], "stream");
     assert_eq!((&table["snapshot"]["rows"], &table["snapshot"]["done"]), (&10.into(), &true.into()));
     assert_eq!(table["converging"], false, "{table:#}");
