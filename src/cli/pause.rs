@@ -8,8 +8,7 @@ use super::{Logs, load_file, logging, runtime};
 use crate::error::Error;
 use crate::http::client;
 use crate::pipeline::checkpoint::{self, Keys};
-use crate::pipeline::requests::PAUSED;
-use crate::progress::{now, timestamp};
+use crate::pipeline::requests;
 use crate::redis::Client;
 
 const EXAMPLES: &str = "\
@@ -59,8 +58,7 @@ impl Pause {
                     keys.checkpoint
                 )));
             }
-            let time = timestamp(now());
-            redis.call(&[b"HSET", keys.requests.as_bytes(), PAUSED.as_bytes(), time.as_bytes()]).await?;
+            requests::pause(&mut redis, &keys).await?;
             let _ = writeln!(stdout(), "{paused}");
             Ok(ExitCode::SUCCESS)
         })
@@ -82,8 +80,7 @@ impl Resume {
             }
             let mut redis = Client::open(&config.target).await?;
             let keys = Keys::new(&config.name, redis.spread());
-            let removed = redis.call(&[b"HDEL", keys.requests.as_bytes(), PAUSED.as_bytes()]).await?.text();
-            let was = if removed.as_deref() == Some("1") { "goes on" } else { "was not paused" };
+            let was = if requests::resume(&mut redis, &keys).await? { "goes on" } else { "was not paused" };
             let _ = writeln!(stdout(), "{} {was}", config.name);
             Ok(ExitCode::SUCCESS)
         })

@@ -12,7 +12,7 @@ use crate::config::{Config, TablePattern, nearest};
 use crate::error::Error;
 use crate::http::client;
 use crate::pipeline::checkpoint::{self, Checkpoint, Keys};
-use crate::pipeline::requests::{SNAPSHOT, pending};
+use crate::pipeline::requests::{SNAPSHOT, pending, read_again};
 use crate::redis::Client;
 
 const EXAMPLES: &str = "\
@@ -61,8 +61,7 @@ impl Snapshot {
         let wanted = serde_json::json!({ "tables": tables });
         let asked = client::does(config.http.as_ref(), &config.name, "/api/v1/snapshots", Some(wanted)).await;
         for table in tables.iter().filter(|_| !asked) {
-            let field = format!("{SNAPSHOT}{table}");
-            redis.call(&[b"HSET", keys.requests.as_bytes(), field.as_bytes(), b"1"]).await?;
+            read_again(&mut redis, &keys, table).await?;
         }
         let mut out = stdout();
         if self.no_wait {

@@ -32,6 +32,22 @@ pub(crate) async fn remove(redis: &mut Client, stream: &str, ids: &[String]) -> 
     Ok(removed)
 }
 
+/// How many letters there are.
+pub(crate) async fn count(redis: &mut Client, stream: &str) -> Result<u64, Error> {
+    match redis.call(&[b"XLEN", stream.as_bytes()]).await? {
+        Reply::Integer(count) => Ok(u64::try_from(count).unwrap_or(0)),
+        _ => Ok(0),
+    }
+}
+
+/// The first of these that is an error.
+fn first_error(replies: &[Reply]) -> Option<String> {
+    replies.iter().find_map(|reply| match reply {
+        Reply::Error(error) => Some(error.clone()),
+        _ => None,
+    })
+}
+
 /// The IDs of those that are there now; what comes meanwhile is not among them.
 pub(crate) async fn all(redis: &mut Client, stream: &str) -> Result<Vec<String>, Error> {
     let Some(last) = newest(redis, stream).await? else { return Ok(Vec::new()) };

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use super::letter::Letter;
 use super::pages::Pages;
 use super::passed::{self, Passed};
-use super::{Id, newest, remove, rewrite};
+use super::{Id, first_error, newest, remove, rewrite};
 use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -341,16 +341,12 @@ impl Replay<'_> {
         transaction.append(commands);
         transaction.command(&[b"EXEC"]);
         let replies = self.redis.call_all(&transaction).await?;
-        let error = |replies: &[Reply]| {
-            replies.iter().find_map(|reply| match reply {
-                Reply::Error(error) => Some(error.clone()),
-                _ => None,
-            })
-        };
         Ok(match replies.last() {
             Some(Reply::Nil) => Outcome::Disturbed,
-            Some(Reply::Array(carried_out)) => error(carried_out).map_or(Outcome::Done, Outcome::Failed),
-            _ => Outcome::Failed(error(&replies).unwrap_or_default()),
+            Some(Reply::Array(carried_out)) => {
+                first_error(carried_out).map_or(Outcome::Done, Outcome::Failed)
+            }
+            _ => Outcome::Failed(first_error(&replies).unwrap_or_default()),
         })
     }
 

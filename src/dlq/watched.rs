@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::replay::{Failed, Replay, Todo};
-use super::{passed, remove, rewrite};
+use super::{first_error, passed, remove, rewrite};
 use crate::error::Error;
 use crate::pipeline::reread::Rows;
 use crate::postgres::snapshot::until_visible;
@@ -124,24 +124,18 @@ impl Replay<'_> {
         }
         transaction.command(&[b"EXEC"]);
         let replies = self.redis.call_all(&transaction).await?;
-        let error = |replies: &[Reply]| {
-            replies.iter().find_map(|reply| match reply {
-                Reply::Error(error) => Some(error.clone()),
-                _ => None,
-            })
-        };
         let mut carried_out = match replies.last() {
             Some(Reply::Array(carried_out)) => carried_out.as_slice(),
             Some(Reply::Nil) => return Ok(None),
             _ if part.len() > 1 => return Ok(None),
-            _ => return Ok(Some(vec![Outcome::Failed(error(&replies).unwrap_or_default())])),
+            _ => return Ok(Some(vec![Outcome::Failed(first_error(&replies).unwrap_or_default())])),
         };
         let outcome = |place| match place {
             Err(outcome) => outcome,
             Ok(count) => {
                 let (own, rest) = carried_out.split_at_checked(count).unwrap_or((carried_out, &[]));
                 carried_out = rest;
-                error(own).map_or(Outcome::Written, Outcome::Failed)
+                first_error(own).map_or(Outcome::Written, Outcome::Failed)
             }
         };
         Ok(Some(places.into_iter().map(outcome).collect()))

@@ -1,7 +1,6 @@
 //! What can be asked of the running pipeline. Requests go by way of Redis, as those of the commands do, so that they
 //! hold for whoever takes over; the answer comes when the pipeline has done it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -15,8 +14,8 @@ use super::error::{ApiError, Refusal};
 use super::{Shared, Watched};
 use crate::config::nearest;
 use crate::pipeline::checkpoint::Keys;
-use crate::pipeline::requests::{PAUSED, SNAPSHOT};
-use crate::progress::{Phase, now, timestamp};
+use crate::pipeline::requests;
+use crate::progress::Phase;
 use crate::redis::Client;
 
 /// The pipeline looks for requests once a second.
@@ -54,8 +53,7 @@ async fn wait_for(watched: &Watched, done: impl Fn(Phase) -> bool) -> Json<State
     responses((status = 200, body = StateShown), (status = 503, body = Refusal)))]
 pub(super) async fn pause(State(watched): Shared) -> Result<Json<StateShown>, ApiError> {
     let (mut redis, keys) = redis(&watched).await?;
-    let now = timestamp(now());
-    redis.call(&[b"HSET", keys.requests.as_bytes(), PAUSED.as_bytes(), now.as_bytes()]).await?;
+    requests::pause(&mut redis, &keys).await?;
     Ok(wait_for(&watched, |phase| phase == Phase::Paused).await)
 }
 
@@ -64,7 +62,7 @@ pub(super) async fn pause(State(watched): Shared) -> Result<Json<StateShown>, Ap
     responses((status = 200, body = StateShown), (status = 503, body = Refusal)))]
 pub(super) async fn resume(State(watched): Shared) -> Result<Json<StateShown>, ApiError> {
     let (mut redis, keys) = redis(&watched).await?;
-    redis.call(&[b"HDEL", keys.requests.as_bytes(), PAUSED.as_bytes()]).await?;
+    requests::resume(&mut redis, &keys).await?;
     Ok(wait_for(&watched, |phase| phase != Phase::Paused).await)
 }
 
@@ -105,8 +103,7 @@ pub(super) async fn read_again(
     }
     let (mut redis, keys) = redis(&watched).await?;
     for table in &wanted.tables {
-        let field = format!("{SNAPSHOT}{table}");
-        redis.call(&[b"HSET", keys.requests.as_bytes(), field.as_bytes(), b"1"]).await?;
+        requests::read_again(&mut redis, &keys, table).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(Asked { tables: wanted.tables })))
 }
@@ -142,5 +139,5 @@ pub(super) async fn set_log_level(
 #[utoipa::path(get, path = "/api/v1/config", tag = "status",
     responses((status = 200, body = serde_json::Value)))]
 pub(super) async fn configuration(State(watched): Shared) -> Json<serde_json::Value> {
-    Json(Arc::clone(&watched).config.effective())
+    Json(watched.config.effective())
 }

@@ -9,10 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Refusal};
 use super::{Shared, apart};
 use crate::dlq::replay::{Remaining, replay as replay_all};
-use crate::dlq::{Id, all, newest_before, remove};
+use crate::dlq::{Id, all, count, newest_before, remove};
 use crate::pipeline::checkpoint::Keys;
 use crate::redis::Client;
-use crate::redis::resp::Reply;
 
 /// Letters that are shown at once; each can have a whole row.
 const MOST: usize = 1_000;
@@ -56,10 +55,7 @@ pub(super) async fn list(
     };
     let mut redis = Client::open(&watched.config.target).await?;
     let stream = Keys::new(&watched.config.name, redis.spread()).dead_letters;
-    let count = match redis.call(&[b"XLEN", stream.as_bytes()]).await? {
-        Reply::Integer(count) => u64::try_from(count).unwrap_or(0),
-        _ => 0,
-    };
+    let count = count(&mut redis, &stream).await?;
     let limit = page.limit.unwrap_or(100).min(MOST);
     let found = newest_before(&mut redis, &stream, (before, limit)).await?;
     Ok(Json(Letters { count, letters: found.iter().map(|(id, letter)| letter.json(id)).collect() }))

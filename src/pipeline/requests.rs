@@ -23,8 +23,9 @@ use super::checkpoint::Keys;
 use super::session::{Recovery, Session};
 use super::supervise::Until;
 use crate::config::Target;
+use crate::dlq;
 use crate::error::Error;
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, now, timestamp};
 use crate::redis::resp::Reply;
 use crate::redis::{self, Client};
 
@@ -97,10 +98,9 @@ async fn ask(
     };
     let round_trip = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let letters = match count {
-        true => match redis.call(&[b"XLEN", keys.dead_letters.as_bytes()]).await {
-            Ok(Reply::Integer(letters)) => u64::try_from(letters).ok(),
-            Ok(_) | Err(redis::Error::Refused { .. }) => None,
-            Err(error) => return Err(error),
+        true => match dlq::count(redis, &keys.dead_letters).await {
+            Err(redis::Error::Refused { .. }) => None,
+            letters => Some(letters?),
         },
         false => None,
     };
@@ -189,6 +189,26 @@ impl Session<'_> {
         tracing::info!(event = "resumed", "resumed");
         Ok(Recovery::Resumed)
     }
+}
+
+/// Asks every instance to do nothing, from now on.
+pub(crate) async fn pause(redis: &mut Client, keys: &Keys) -> Result<(), redis::Error> {
+    let since = timestamp(now());
+    redis.call(&[b"HSET", keys.requests.as_bytes(), PAUSED.as_bytes(), since.as_bytes()]).await?;
+    Ok(())
+}
+
+/// Takes that back; false when nobody had asked for it.
+pub(crate) async fn resume(redis: &mut Client, keys: &Keys) -> Result<bool, redis::Error> {
+    let removed = redis.call(&[b"HDEL", keys.requests.as_bytes(), PAUSED.as_bytes()]).await?;
+    Ok(removed.text().as_deref() == Some("1"))
+}
+
+/// Asks for a table, as `schema.table`, to be read again.
+pub(crate) async fn read_again(redis: &mut Client, keys: &Keys, table: &str) -> Result<(), redis::Error> {
+    let field = format!("{SNAPSHOT}{table}");
+    redis.call(&[b"HSET", keys.requests.as_bytes(), field.as_bytes(), b"1"]).await?;
+    Ok(())
 }
 
 /// The names of the requests that nobody has carried out yet.

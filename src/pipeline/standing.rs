@@ -4,12 +4,12 @@ use super::checkpoint::{self, Keys};
 use super::lag::seen;
 use super::requests::{PAUSED, pending};
 use crate::config::Config;
+use crate::dlq;
 use crate::error::Error;
 use crate::http::status::{Lag, SnapshotShown, Status, TableShown};
 use crate::lsn::Lsn;
 use crate::postgres::{Connection, Purpose, slot};
 use crate::redis::Client;
-use crate::redis::resp::Reply;
 
 /// An instance at work writes its checkpoint at least every five seconds, unless Redis is away.
 const FRESH_MS: u64 = 20_000;
@@ -25,10 +25,7 @@ pub(crate) async fn read(config: &Config) -> Result<Status, Error> {
         ))
     })?;
     let paused = pending(&mut redis, &keys.requests).await?.iter().any(|request| request == PAUSED);
-    let letters = match redis.call(&[b"XLEN", keys.dead_letters.as_bytes()]).await? {
-        Reply::Integer(letters) => u64::try_from(letters).unwrap_or(0),
-        _ => 0,
-    };
+    let letters = dlq::count(&mut redis, &keys.dead_letters).await?;
     let mut source = Connection::open(&config.source, Purpose::Sql).await?;
     let end = source.end_of_log().await?;
     let slot = slot::find(&mut source, &config.source.slot).await?;
