@@ -39,6 +39,7 @@ use crate::postgres::slot::{self, Slot};
 use crate::postgres::stream::Stream;
 use crate::postgres::{self, Connection, Purpose, Server};
 use crate::progress::{OutputProgress, Phase, Totals};
+use crate::redis::dump::Packing;
 use crate::redis::lane::Fence;
 use crate::redis::lanes::Lanes;
 use crate::redis::{self, Spread};
@@ -152,6 +153,9 @@ impl<'a> Session<'a> {
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
         writer.forget_markers(&checkpoint.shards);
         let scattered = redis.spread() != Spread::Whole;
+        if !scattered && !checkpoint.was_read {
+            writer.restore(Packing::probe(&mut redis, &keys.probe).await?);
+        }
         let written = if scattered { shards::reach(&mut control).await? } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();

@@ -239,6 +239,8 @@ pub(crate) struct Keys {
     pub(crate) requests: String,
     /// What `reset` leaves behind: the tables of the former checkpoint, whose keys are still there.
     pub(crate) former: String,
+    /// What is tried out.
+    pub(crate) probe: String,
     /// What the keys of markers in the shards begin with.
     pub(crate) marker: String,
     /// What the keys begin with that are in the checkpoint's hash slot, where Redis is sharded.
@@ -261,6 +263,7 @@ impl Keys {
             messages: key("messages"),
             requests: beside_it("requests"),
             former: beside_it("former"),
+            probe: beside_it("probe"),
             marker: key("shard:"),
             beside,
         }

@@ -526,6 +526,8 @@ impl Reader {
         let before = worker.rows;
         let events = self.workspace.event.ordinal;
         let has_streams = table.plan.has_streams();
+        // Rows of a table that is read again are there already.
+        self.workspace.packing = writer.packing().filter(|_| table.state.base.is_some());
         let result = loop {
             if writer.is_full() {
                 worker.heard = Instant::now();

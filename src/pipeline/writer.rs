@@ -31,11 +31,13 @@ use crate::config::{Config, Target};
 use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
 use crate::progress::{self, Progress, Totals};
-use crate::redis::lane::{Done, RETAINED};
+use crate::redis::dump::Packing;
+use crate::redis::lane::{Done, FailedCommand, RETAINED};
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
 use crate::redis::{Client, Connection, Spread};
+use crate::sink::Workspace;
 
 /// A position that Redis has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,8 @@ pub(super) struct Writer {
     /// Commit times of the transactions that end in `open`, and in the batch in flight.
     commits: Vec<i64>,
     committed: Vec<i64>,
+    /// Rows that are not there yet may be restored.
+    packing: Option<Packing>,
     /// How many batches Redis has counted when it was last heard of.
     counted: Option<i64>,
     progress: Arc<Progress>,
@@ -178,6 +182,7 @@ impl Writer {
             written: Instant::now(),
             commits: Vec::new(),
             committed: Vec::new(),
+            packing: None,
             counted: None,
             progress,
         })
@@ -401,12 +406,16 @@ impl Writer {
         Totals::add(&self.progress.totals.changes, flight.changes as u64);
         self.progress.set_position(flight.position.lsn);
         self.note_times();
+        let (whole, failed): (Vec<FailedCommand>, Vec<_>) =
+            failed.into_iter().partition(|command| command.name == b"RESTORE");
         let batch = Batch { ledger: &self.sent, commands: flight.commands, repeated: flight.repeated };
         let buried = self.letters.bury(batch, &failed);
+        let again = self.write_in_parts(&whole, flight.commands);
         self.sent.clear(RETAINED);
         // Only with its letters is a batch complete.
         self.durable = if self.letters.are_waiting() { flight.before } else { flight.position };
-        let due = self.later.iter().take_while(|(batch, ..)| *batch <= flight.number).count();
+        // What is written again is to be replied to as well.
+        let due = self.later.iter().take_while(|(batch, ..)| again == 0 && *batch <= flight.number).count();
         for (_, name, value) in self.later.drain(..due) {
             self.extra.field(&name, value);
         }
@@ -414,6 +423,35 @@ impl Writer {
             self.mark_nothing();
         }
         Poll::Ready(buried)
+    }
+
+    /// Rows that could not be restored, as there was something under their key, are set field by field in the
+    /// next batch. Returns how many.
+    fn write_in_parts(&mut self, refused: &[FailedCommand], of: usize) -> usize {
+        if refused.is_empty() {
+            return 0;
+        }
+        // One here and there is cheap. Where most are there already, HSET at once is cheaper.
+        if refused.len() * 8 > of {
+            self.packing = None;
+        }
+        let sent = std::mem::take(&mut self.sent);
+        let mut workspace = Workspace::default();
+        for noted in refused.iter().filter_map(|command| sent.of_command(command.index)) {
+            let begun = self.begin_change(noted.content());
+            noted.with_change(|change| {
+                let sinks = noted.plan().into_iter().flat_map(|plan| &plan.sinks);
+                for sink in sinks.filter(|sink| sink.is_hash()) {
+                    sink.write(change, &mut workspace, &mut self.open);
+                }
+            });
+            self.end_change(begun, noted.origin.clone());
+            // It was counted when it was written first.
+            self.changes -= 1;
+        }
+        self.sent = sent;
+        self.mark_beside_the_stream();
+        refused.len()
     }
 
     /// Every batch counts up by one. Redis counts from lower when it has forgotten batches, and with them
@@ -479,6 +517,15 @@ impl Writer {
     /// With the batch after the one that gets everything appended so far.
     pub(super) fn extra_when_confirmed(&mut self, name: &str, value: String) {
         self.later.push((self.batch + 1, name.to_owned(), value));
+    }
+
+    /// How rows may be restored that are not in Redis yet.
+    pub(super) fn packing(&self) -> Option<Packing> {
+        self.packing
+    }
+
+    pub(super) fn restore(&mut self, packing: Option<Packing>) {
+        self.packing = packing;
     }
 
     pub(super) fn letters(&mut self) -> &mut DeadLetters {

@@ -51,8 +51,13 @@ impl Limits {
 }
 
 async fn read(connection: &mut Client, name: &[u8]) -> Result<Option<usize>, Error> {
+    Ok(setting(connection, name).await?.and_then(|text| text.parse().ok()))
+}
+
+/// A setting of the server, where it tells.
+pub(super) async fn setting(connection: &mut Client, name: &[u8]) -> Result<Option<String>, Error> {
     match connection.call(&[b"CONFIG", b"GET", name]).await {
-        Ok(Reply::Array(pair)) => Ok(pair.get(1).and_then(Reply::text).and_then(|text| text.parse().ok())),
+        Ok(Reply::Array(pair)) => Ok(pair.get(1).and_then(Reply::text)),
         Ok(_) => Ok(None),
         // Not everybody may ask, and hosted servers have no such command.
         Err(Error::Refused { reply, .. }) if reply.starts_with("NOPERM") || reply.starts_with("ERR") => {

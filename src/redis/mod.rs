@@ -13,6 +13,7 @@
 
 pub(crate) mod client;
 pub(crate) mod connect;
+pub(crate) mod dump;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

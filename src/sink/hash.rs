@@ -10,6 +10,7 @@ use crate::plan::columns::selected;
 use crate::plan::document::place_on_earth;
 use crate::plan::search::{SearchIndex, geo_name};
 use crate::plan::value::{Converter, Nulls};
+use crate::redis::dump::{self, Packing};
 use crate::redis::resp::{Commands, encoded};
 use crate::row::{Row, Value};
 
@@ -29,6 +30,10 @@ struct Field {
     column: usize,
     /// Encoded as an argument.
     name: Vec<u8>,
+    /// The same as an entry of a listpack, if it is short enough for one.
+    packed: Vec<u8>,
+    /// Of the name as it is.
+    bytes: usize,
     writing: Writing,
 }
 
@@ -38,6 +43,10 @@ pub(crate) struct Hash {
     nulls: Nulls,
     /// Names of fields that the table no longer has, encoded; deleted while it is read again.
     retired: Vec<Vec<u8>>,
+    /// Bytes.
+    longest_name: usize,
+    /// A search index follows what is written.
+    indexed: bool,
 }
 
 pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
@@ -54,13 +63,20 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
             _ if converter.is_verbatim() => Writing::Verbatim,
             _ => Writing::Converted(converter),
         };
-        fields.push(Field { column, name: encoded(name.as_bytes()), writing });
+        fields.push(Field::new(column, &name, writing));
         if index.as_ref().is_some_and(|index| index.is_geo(column)) {
-            let name = encoded(geo_name(&name).as_bytes());
-            fields.push(Field { column, name, writing: Writing::Geo });
+            let name = geo_name(&name);
+            fields.push(Field::new(column, &name, Writing::Geo));
         }
     }
-    Keyed::compile(context, Hash { fields, nulls: output.values.nulls, retired: Vec::new() })
+    let hash = Hash {
+        longest_name: fields.iter().map(|field| field.bytes).max().unwrap_or(0),
+        fields,
+        nulls: output.values.nulls,
+        retired: Vec::new(),
+        indexed: index.is_some(),
+    };
+    Keyed::compile(context, hash)
 }
 
 impl Keyed<Hash> {
@@ -80,6 +96,14 @@ impl Keyed<Hash> {
 }
 
 impl Field {
+    fn new(column: usize, name: &str, writing: Writing) -> Field {
+        let mut packed = Vec::new();
+        if name.len() <= dump::LONGEST {
+            dump::entry(name.as_bytes(), &mut packed);
+        }
+        Field { column, name: encoded(name.as_bytes()), packed, bytes: name.len(), writing }
+    }
+
     /// The field's value; NULL also where there is none that may be written.
     #[inline]
     fn value<'a>(&self, row: &Row<'a>) -> Value<'a> {
@@ -100,6 +124,61 @@ fn is_indexable(text: &[u8]) -> bool {
     number.is_none_or(|number| number.is_finite() || (number.is_infinite() && text.contains(&b'n')))
 }
 
+impl Hash {
+    /// Writes the row as a whole to a key that is not there. False where it is no small hash, or is none at all.
+    #[inline]
+    fn restore(
+        &self,
+        packing: Packing,
+        (row, ttl): (&Row<'_>, Option<&[u8]>),
+        workspace: &mut Workspace,
+        out: &mut Commands,
+    ) -> bool {
+        let fits = self.fields.len() <= packing.fields && self.longest_name <= packing.value;
+        if !fits || self.indexed || !self.retired.is_empty() {
+            return false;
+        }
+        let Workspace { key, scratch, body, .. } = workspace;
+        let mut values = 0;
+        dump::begin(body);
+        for field in &self.fields {
+            let text = match (field.value(row), &field.writing) {
+                (Value::Text(text), Writing::Verbatim | Writing::Geo) => text,
+                (Value::Text(text), Writing::Converted(converter) | Writing::Number(converter)) => {
+                    converter.text(text, scratch)
+                }
+                (Value::Null, _) if self.nulls == Nulls::Empty => b"",
+                (Value::Null, _) => continue,
+                (Value::Unchanged, _) => return false,
+            };
+            if text.len() > packing.value {
+                return false;
+            }
+            body.extend_from_slice(&field.packed);
+            dump::entry(text, body);
+            values += 1;
+        }
+        if values == 0 {
+            return false;
+        }
+        let Some(dump) = dump::finish(body, 2 * values) else { return false };
+        out.begin(4);
+        out.encoded_argument(dump::RESTORE);
+        out.argument(key);
+        match ttl {
+            None => out.encoded_argument(b"$1\r\n0\r\n"),
+            Some(seconds) => {
+                scratch.clear();
+                scratch.extend_from_slice(seconds);
+                scratch.extend_from_slice(b"000");
+                out.argument(scratch);
+            }
+        }
+        out.argument(dump);
+        true
+    }
+}
+
 impl Body for Hash {
     fn leaves_alone(&self) -> bool {
         true
@@ -107,6 +186,11 @@ impl Body for Hash {
 
     #[inline]
     fn set(&self, row: &Row<'_>, ttl: Option<&[u8]>, workspace: &mut Workspace, out: &mut Commands) {
+        if let Some(packing) = workspace.packing
+            && self.restore(packing, (row, ttl), workspace, out)
+        {
+            return;
+        }
         let (mut values, mut nulls) = (0, 0);
         for field in &self.fields {
             match field.value(row) {

@@ -31,6 +31,7 @@ use crate::config::{Config, Output, Structure};
 use crate::plan::key::KeyPattern;
 use crate::plan::shape::Shape;
 use crate::plan::{PlanError, Strictness};
+use crate::redis::dump::Packing;
 use crate::redis::resp::Commands;
 use crate::row::{Change, Row};
 use event::EventContext;
@@ -69,6 +70,8 @@ pub(crate) struct Workspace {
     pub(crate) told: Vec<Rc<str>>,
     /// What entries of streams say of their transaction.
     pub(crate) event: EventContext,
+    /// Rows are most likely not in Redis yet: small hashes may be restored instead of set.
+    pub(crate) packing: Option<Packing>,
 }
 
 impl Workspace {
@@ -174,6 +177,10 @@ impl Sink {
     /// What its keys look like, and what they hold.
     pub(crate) fn pattern(&self) -> KeyPattern {
         each!(self, sink => sink.pattern())
+    }
+
+    pub(crate) fn is_hash(&self) -> bool {
+        matches!(self, Sink::Hash(_))
     }
 
     pub(crate) fn is_stream(&self) -> bool {

@@ -6,6 +6,7 @@ mod changed;
 mod given;
 mod interrupted;
 mod ranges;
+mod restored;
 mod told;
 
 use crate::harness::{Connector, World};
