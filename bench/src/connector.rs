@@ -69,15 +69,25 @@ impl Connector {
         (postgres, redis): (&Postgres, &Redis),
         structure: &Structure,
     ) -> Result<Self> {
+        let tables = format!("public.bench: {}", structure.yaml());
+        Connector::of(bench, name, (postgres, redis), (PUBLICATION, &tables))
+    }
+
+    /// With a publication and rules of its own.
+    pub(crate) fn of(
+        bench: &Bench,
+        name: &str,
+        (postgres, redis): (&Postgres, &Redis),
+        (publication, tables): (&str, &str),
+    ) -> Result<Self> {
         let config = bench.directory.path().join(format!("{name}-{}.yaml", redis.port()));
         let text = format!(
             "name: {name}\n\
-             source: {{ url: \"{}\", publication: {PUBLICATION} }}\n\
+             source: {{ url: \"{}\", publication: {publication} }}\n\
              target: {{ url: \"{}\" }}\n\
-             tables: {{ public.bench: {} }}\n",
+             tables: {{ {tables} }}\n",
             postgres.url(),
             redis.url(),
-            structure.yaml()
         );
         fs::write(&config, text).doing(|| format!("write {}", config.display()))?;
         Ok(Self { program: bench.program.clone(), config, name: name.to_owned() })

@@ -17,6 +17,7 @@ mod connector;
 mod cpu;
 mod entries;
 mod error;
+mod large;
 mod latency;
 mod measure;
 mod memory;
@@ -27,10 +28,13 @@ mod reference;
 mod report;
 mod rows;
 mod servers;
+mod shapes;
 mod snapshot;
+mod start;
 mod stream;
 mod structure;
 mod structures;
+mod tables;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,7 +45,7 @@ use redis_connect_postgres::throwaway::Directory;
 use serde_json::json;
 
 use error::{Doing, Result};
-use options::{Command, Measurement, Memory, Options, Speed, Structures};
+use options::{Command, Measurement, Memory, Options, Shapes, Speed, Start, Structures};
 use process::Process;
 use structure::HASH;
 
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
     let done = Bench::new(program.clone()).and_then(|bench| match command {
         Some(Command::Memory(options)) => run_memory(&bench, program.as_deref(), &options),
         Some(Command::Structures(options)) => run_structures(&bench, program.as_deref(), &options),
+        Some(Command::Shapes(options)) => run_shapes(&bench, program.as_deref(), &options),
+        Some(Command::Start(options)) => run_start(&bench, program.as_deref(), &options),
         None => run_speed(&bench, program.as_deref(), &speed),
     });
     match done {
@@ -124,6 +130,18 @@ fn run_structures(bench: &Bench, program: Option<&Path>, options: &Structures) -
     let groups: Vec<_> = streams.iter().chain(&snapshots).collect();
     let path = record::append("structures", program, options, json!({ "groups": groups }))?;
     print(&format!("{text}\n{}\nraw results: {}\n", report::LEGEND, path.display()))
+}
+
+fn run_shapes(bench: &Bench, program: Option<&Path>, options: &Shapes) -> Result<()> {
+    let shapes = shapes::shapes(bench, options)?;
+    let path = record::append("shapes", program, options, json!({ "shapes": shapes }))?;
+    print(&format!("{}\nraw results: {}\n", report::shapes(&shapes), path.display()))
+}
+
+fn run_start(bench: &Bench, program: Option<&Path>, options: &Start) -> Result<()> {
+    let starts = start::start(bench, options)?;
+    let path = record::append("start", program, options, json!({ "starts": starts }))?;
+    print(&format!("{}\nraw results: {}\n", report::starts(&starts), path.display()))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::measure::{Reading, Servers, measure};
 use crate::options::{Danger, Memory};
 use crate::process::Process;
 use crate::structure::{Content, HASH, Output};
-use crate::{Bench, backlog, check, rows, servers};
+use crate::{Bench, backlog, check, large, rows, servers};
 
 /// What was read of one danger.
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +47,12 @@ pub(crate) fn memory(bench: &Bench, options: &Memory) -> Result<Vec<Peak>> {
     }
     if options.wants(Danger::Table) {
         peaks.push(table(bench, options.rows)?);
+    }
+    if options.wants(Danger::Columns) {
+        peaks.extend(large::columns(bench)?);
+    }
+    if options.wants(Danger::Values) {
+        peaks.extend(large::values(bench)?);
     }
     for danger in [Danger::Frozen, Danger::Down] {
         if options.wants(danger) {

@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Memory(Memory),
     /// Measure every structure of Redis, each beside ready-made commands of the same structure
     Structures(Structures),
+    /// Measure the same rows over many tables, with many columns, in large transactions, under other names
+    Shapes(Shapes),
+    /// Measure how long it takes from the start of the process to the first row, and what an idle one uses
+    Start(Start),
 }
 
 /// Rates and latencies (without a command)
@@ -88,6 +92,63 @@ impl Structures {
 }
 
 #[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Shapes {
+    /// Rows of the largest transaction
+    #[arg(long, value_name = "N", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) largest: u32,
+    /// So many per cent of the rows
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) percent: u32,
+    /// Measure everything so often, and report medians
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15))]
+    pub(crate) runs: u32,
+    /// Measure only this; can be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<ShapeGroup>,
+}
+
+/// In what the shapes differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ShapeGroup {
+    /// Rows over more and more tables
+    Tables,
+    /// Rows of more and more columns
+    Columns,
+    /// More and more rows in a transaction
+    Transactions,
+    /// Other keys, other names, fewer columns
+    Mapping,
+}
+
+impl ShapeGroup {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            ShapeGroup::Tables => "tables",
+            ShapeGroup::Columns => "columns",
+            ShapeGroup::Transactions => "transactions",
+            ShapeGroup::Mapping => "mapping",
+        }
+    }
+}
+
+impl Shapes {
+    pub(crate) fn wants(&self, group: ShapeGroup) -> bool {
+        self.only.is_empty() || self.only.contains(&group)
+    }
+}
+
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Start {
+    /// How many tables there are; can be given more than once
+    #[arg(long, value_name = "N", default_values_t = [20, 20_000], value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tables: Vec<u32>,
+    /// Measure everything so often, and report medians
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=15))]
+    pub(crate) runs: u32,
+}
+
+#[derive(Debug, Args, serde::Serialize)]
 pub(crate) struct Memory {
     /// Rows of the one transaction, and of the table
     #[arg(long, value_name = "N", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -111,6 +172,10 @@ pub(crate) enum Danger {
     Transaction,
     /// A large table
     Table,
+    /// A table of 1,000 columns, from the snapshot and from the stream
+    Columns,
+    /// Values of 100 MB, from the snapshot and from the stream
+    Values,
     /// Redis is frozen under load: connections stay, nothing answers
     Frozen,
     /// Redis is shut down under load and started again

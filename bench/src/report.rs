@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::latency::Latency;
 use crate::measure::Reading;
 use crate::memory::Peak;
+use crate::options::ShapeGroup;
+use crate::shapes::Shaped;
+use crate::start::Started;
 
 pub(crate) const RECVLOGICAL: &str = "pg_recvlogical";
 pub(crate) const COPY: &str = "psql COPY";
@@ -131,19 +134,78 @@ pub(crate) fn latencies(all: &[Latency]) -> String {
 
 pub(crate) fn peaks(all: &[Peak]) -> String {
     let mut text = format!(
-        "peak memory of the connector\n\n{:<20}{:>10}{:>10}{:>10}{:>12}{:>14}\n",
+        "peak memory of the connector\n\n{:<26}{:>10}{:>10}{:>10}{:>12}{:>14}\n",
         "", "rows", "seconds", "peak MB", "own µs/row", "catching up s"
     );
     for peak in all {
         let caught_up = peak.catch_up_seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}"));
         let _ = writeln!(
             text,
-            "{:<20}{:>10}{:>10.1}{:>10.1}{:>12.2}{caught_up:>14}",
+            "{:<26}{:>10}{:>10.1}{:>10.1}{:>12.2}{caught_up:>14}",
             peak.name,
             peak.rows,
             peak.seconds,
             megabytes(peak.peak_bytes),
             peak.cpu_seconds * 1e6 / f64::from(peak.rows),
+        );
+    }
+    text
+}
+
+/// A line for each shape; the first of a group is what the others are compared with.
+pub(crate) fn shapes(all: &[Shaped]) -> String {
+    let mut text = format!("{:<30}", "stream of a backlog");
+    for head in
+        ["rows/s", "first = 1", "/ recv", "own µs", "a value ns", "PG µs", "Redis µs", "peak MB", "start s"]
+    {
+        let _ = write!(text, "{head:>11}");
+    }
+    text.push('\n');
+    let mut first: Option<(ShapeGroup, f64)> = None;
+    for shaped in all {
+        let of = |name: &str, of: &dyn Fn(&Reading) -> f64| {
+            median(shaped.readings.iter().filter(|reading| reading.name == name).map(of))
+        };
+        let rate = |reading: &Reading| f64::from(reading.rows) / (reading.seconds - shaped.start_seconds);
+        let (ours, received) = (of(OURS, &rate), of(RECVLOGICAL, &Reading::rows_per_second));
+        let first = match first {
+            Some((group, rate)) if group == shaped.group => rate,
+            _ => first.insert((shaped.group, ours)).1,
+        };
+        let own = of(OURS, &|r| r.per_row(r.cpu_seconds));
+        let _ = writeln!(
+            text,
+            "{:<30}{ours:>11.0}{:>11.2}{:>11.2}{own:>11.2}{:>11.1}{:>11.2}{:>11.2}{:>11.1}{:>11.3}",
+            format!("{}: {}", shaped.group.title(), shaped.name),
+            ours / first,
+            ours / received,
+            own * 1000.0 / f64::from(shaped.columns),
+            of(OURS, &|r| r.per_row(r.postgres_cpu_seconds)),
+            of(OURS, &|r| r.per_row(r.redis_cpu_seconds)),
+            of(OURS, &|r| megabytes(r.peak_bytes)),
+            shaped.start_seconds,
+        );
+    }
+    text
+}
+
+pub(crate) fn starts(all: &[Started]) -> String {
+    let mut text = format!("{:<16}", "tables");
+    for head in ["first row s", "from", "to", "peak MB", "idle MB", "idle CPU %"] {
+        let _ = write!(text, "{head:>12}");
+    }
+    text.push('\n');
+    for started in all {
+        let (low, high) =
+            started.seconds.iter().fold((f64::MAX, 0_f64), |(low, high), &s| (low.min(s), high.max(s)));
+        let _ = writeln!(
+            text,
+            "{:<16}{:>12.3}{low:>12.3}{high:>12.3}{:>12.1}{:>12.1}{:>12.2}",
+            started.tables,
+            median(started.seconds.iter().copied()),
+            megabytes(started.peak_bytes),
+            megabytes(started.idle_bytes),
+            started.idle_cpu * 100.0,
         );
     }
     text
@@ -160,11 +222,11 @@ others: what everything else on the machine used meanwhile, in per cent of one c
 ";
 
 /// Of 1,048,576 bytes.
-fn megabytes(bytes: u64) -> f64 {
+pub(crate) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

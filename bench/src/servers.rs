@@ -24,10 +24,15 @@ pub(crate) const POSTGRES: [(&str, &str); 8] = [
 /// The publication that every reader of the stream uses.
 pub(crate) const PUBLICATION: &str = "bench";
 
-/// A server with the empty table and its publication. fsync is off.
-pub(crate) fn postgres() -> Result<Postgres> {
+/// A server. fsync is off.
+pub(crate) fn empty_postgres() -> Result<Postgres> {
     let settings = POSTGRES.iter().fold(pg::Settings::default(), |all, (name, value)| all.set(name, value));
-    let postgres = Postgres::start(settings)?;
+    Ok(Postgres::start(settings)?)
+}
+
+/// A server with the empty table and its publication.
+pub(crate) fn postgres() -> Result<Postgres> {
+    let postgres = empty_postgres()?;
     let mut client = connect(&postgres)?;
     execute(&mut client, rows::CREATE_TABLE)?;
     execute(&mut client, &format!("CREATE PUBLICATION {PUBLICATION} FOR TABLE bench"))?;
@@ -70,7 +75,7 @@ pub(crate) fn connect(postgres: &Postgres) -> Result<Client> {
 }
 
 pub(crate) fn execute(client: &mut Client, sql: &str) -> Result<()> {
-    client.batch_execute(sql).doing(|| format!("execute {sql}"))
+    client.batch_execute(sql).doing(|| format!("execute {}", sql.chars().take(200).collect::<String>()))
 }
 
 /// One text value; the query has to cast to text.

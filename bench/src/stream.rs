@@ -105,7 +105,7 @@ pub(crate) fn redis_cli(run: u32, ready: &ReadyMade, logs: &Directory) -> Result
 }
 
 /// Gives the memory of a server back that is not needed any more.
-fn empty(redis: &Redis) -> Result<()> {
+pub(crate) fn empty(redis: &Redis) -> Result<()> {
     use crate::error::Doing;
     let mut connection = servers::redis_connection(redis)?;
     redis::cmd("FLUSHALL").exec(&mut connection).doing(|| "empty Redis".to_owned())
