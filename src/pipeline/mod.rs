@@ -25,6 +25,7 @@ mod ledger;
 mod messages;
 pub(crate) mod places;
 mod ranges;
+mod reader;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
@@ -37,6 +38,7 @@ pub(crate) mod supervise;
 mod sweep;
 pub(crate) mod territory;
 mod truncate;
+mod unread;
 mod writer;
 
 pub(crate) use capture::{Captured, Publishing, capture};
