@@ -13,6 +13,7 @@
 
 mod apply;
 pub(crate) mod begin;
+mod beside;
 pub(crate) mod capture;
 mod changes;
 pub(crate) mod checkpoint;
@@ -26,9 +27,11 @@ mod messages;
 pub(crate) mod places;
 mod ranges;
 mod reader;
+mod recorder;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
+mod rewritten;
 mod session;
 mod shards;
 mod snapshot;

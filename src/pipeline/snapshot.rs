@@ -15,11 +15,16 @@
 //! Ranges are ranges of the key and not of ctid: a row can move to another page, but not to another
 //! key without a change that the stream shows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::ranges::bounds;
+use tokio::time::sleep;
+
+use super::apply::Overlap;
+use super::capture::Captured;
+use super::ranges::{RangeSize, bounds};
 use super::reader::{Reader, Worker, ranges_to_read};
 use super::session::{End, Recovery, Session};
 use super::truncate::Notice;
@@ -27,6 +32,7 @@ use super::unread::{Reading, note_definition};
 use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::plan::shape::ColumnRecord;
 use crate::postgres::snapshot::{self, Snapshot};
 use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
@@ -34,7 +40,48 @@ use crate::progress::Phase;
 use crate::sink::{Sink, Workspace};
 
 /// How long tables are read while the stream waits, when there are others that it brings changes of.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_millis(100);
+
+/// How often a snapshot is taken that has all that was streamed. It has it a moment after, if not at once.
+const ATTEMPTS: u32 = 10;
+/// How long the stream goes on, where it still had not.
+const NOT_NOW: Duration = Duration::from_millis(200);
+/// The stream does not wait for somebody who has a table locked.
+const LOCK_PATIENCE: &str = "SET lock_timeout = '50ms'";
+
+/// What a session knows of tables that it reads while others are streamed.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    /// There is something to be read.
+    reading: bool,
+    /// It was told that reading has begun.
+    begun: bool,
+    /// Rows are read, and the next ones in a snapshot that has all that was applied.
+    noting: bool,
+    /// Transactions that were applied, and that no snapshot has been known to see.
+    applied: Vec<u32>,
+    /// Where rows are read.
+    connection: Option<Connection>,
+    prepared: BTreeMap<String, Prepared>,
+}
+
+/// A table that can be read from now on.
+#[derive(Debug)]
+struct Prepared {
+    /// As which it was cut into ranges.
+    columns: Vec<ColumnRecord>,
+    bounds: Vec<Vec<String>>,
+}
+
+impl Again {
+    /// A transaction was applied.
+    #[inline]
+    pub(super) fn note(&mut self, xid: Option<u32>) {
+        if self.noting {
+            self.applied.extend(xid);
+        }
+    }
+}
 
 /// What came of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,22 +97,53 @@ impl Session<'_> {
     /// Reads captured tables that are not in Redis yet, or not as they should be: all of them, or, where
     /// others are being streamed, as much as takes a moment.
     pub(super) async fn read_tables(&mut self) -> Result<Read, Error> {
-        self.compare_states()?;
-        let mut tables = self.incomplete()?;
-        if tables.is_empty() {
-            return Ok(Read::Done);
+        loop {
+            self.compare_states().await?;
+            let tables = self.incomplete()?;
+            if tables.is_empty() {
+                return self.all_are_read().await;
+            }
+            self.again.reading = true;
+            self.again.noting = tables.iter().any(|table| !table.state.is_read());
+            if self.streams_meanwhile() {
+                match self.prepare_tables(&tables).await? {
+                    None => return Ok(Read::Ended(End::Stopped)),
+                    // They can have changed meanwhile.
+                    Some(true) => continue,
+                    Some(false) => {}
+                }
+            }
+            let (read, unread): (Vec<_>, Vec<_>) =
+                tables.into_iter().partition(|table| table.state.is_read());
+            let recovery = if unread.is_empty() {
+                self.sweep_tables(&read).await?
+            } else {
+                self.progress.set_phase(Phase::Snapshot);
+                self.read_unread(unread).await?
+            };
+            if recovery == Recovery::Stopped {
+                return Ok(Read::Ended(End::Stopped));
+            }
+            if self.streams_meanwhile() {
+                return Ok(Read::More);
+            }
         }
-        self.progress.set_phase(Phase::Snapshot);
-        // Rows of a stream's snapshot stand before everything that the stream brings, so nothing may come
-        // between them.
-        let sliced = self.was_read && !tables.iter().any(|table| table.plan.has_streams());
-        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let prepare = prepare(&self.pipeline.config, &mut tables);
-        let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
+    }
+
+    /// Reads what is to be read of these tables, or as much of it as takes a moment.
+    async fn read_unread(&mut self, mut tables: Vec<Reading>) -> Result<Recovery, Error> {
+        let sliced = self.streams_meanwhile();
+        let Some((snapshot, workers)) = self.take_snapshot(&mut tables).await? else {
+            let pause = async { Ok(sleep(NOT_NOW).await) };
+            return Ok(match self.beside(pause).await? {
+                Some(()) => Recovery::Resumed,
+                None => Recovery::Stopped,
+            });
+        };
         let mut workspace = self.snapshot_workspace();
         let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
-        if self.following.is_none() {
+        if !std::mem::replace(&mut self.again.begun, true) {
             tracing::info!(
                 event = if resumed { "snapshot_goes_on" } else { "snapshot_begins" },
                 tables = tables.len(),
@@ -81,60 +159,164 @@ impl Session<'_> {
         let lsn = self.snapshot_position();
         let progress = Arc::clone(&self.progress);
         let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until, progress };
-        if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
-            return Ok(Read::Ended(end));
+        if self.read_ranges(&mut reader, &mut ranges).await?.is_some() {
+            return Ok(Recovery::Stopped);
         }
-        self.conclude(reader, &snapshot).await
+        self.conclude(reader).await
     }
 
-    /// Sweeps the tables that have been read and notes how far the others are.
-    async fn conclude(&mut self, reader: Reader, snapshot: &Snapshot) -> Result<Read, Error> {
+    /// Notes how far the tables are.
+    async fn conclude(&mut self, reader: Reader) -> Result<Recovery, Error> {
         // Everything is recorded as done, as far as it is.
         if self.drain().await? == Recovery::Stopped {
-            return Ok(Read::Ended(End::Stopped));
+            return Ok(Recovery::Stopped);
         }
         let Reader { tables, mut workers, workspace, .. } = reader;
         self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
-        let mut read = Read::Done;
-        for mut table in tables {
+        for table in tables {
             if let Some(following) = &mut self.following {
-                following.applier.extend_overlap(&table.name, snapshot.until);
-            }
-            if !table.state.is_read() && !table.state.complete {
-                read = Read::More;
-            } else if !table.state.complete
-                && let Some(worker) = workers.last_mut()
-            {
-                let mapping = (&table.captured, &*table.plan);
-                if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
-                    return Ok(Read::Ended(End::Stopped));
-                }
-                table.state.completed(&table.streams);
-                self.writer.extra().table(&table.name, &table.state);
+                following.applier.set_overlap(&table.name, &Overlap::of(&table.state));
             }
             self.states.insert(table.name, table.state);
         }
-        if read == Read::Done {
-            self.writer.extra().field("snapshot", "done");
-            self.writer.extra().field("first_snapshot", "done");
-            self.writer.forget_former();
-            self.was_read = true;
-        }
         self.writer.mark_beside_the_stream();
         if self.drain().await? == Recovery::Stopped {
-            return Ok(Read::Ended(End::Stopped));
+            return Ok(Recovery::Stopped);
+        }
+        if self.streams_meanwhile()
+            && let Some(mut worker) = workers.pop()
+        {
+            worker.connection.query("COMMIT").await?;
+            self.again.connection = Some(worker.connection);
         }
         for worker in workers {
             worker.connection.close().await;
         }
-        if read == Read::Done {
-            tracing::info!(
-                event = "snapshot_done",
-                rows = self.progress.totals.changes.load(Relaxed),
-                "snapshot done, all tables are in Redis"
-            );
+        Ok(Recovery::Resumed)
+    }
+
+    /// Removes what has no row in tables that have been read as a whole.
+    async fn sweep_tables(&mut self, tables: &[Reading]) -> Result<Recovery, Error> {
+        for table in tables {
+            if self.sweep(table).await? == Recovery::Stopped {
+                return Ok(Recovery::Stopped);
+            }
+            if let Some(state) = self.states.get_mut(&table.name) {
+                state.completed(&table.streams);
+                self.writer.extra().table(&table.name, state);
+            }
         }
-        Ok(read)
+        Ok(Recovery::Resumed)
+    }
+
+    /// Every table is in Redis.
+    async fn all_are_read(&mut self) -> Result<Read, Error> {
+        if self.was_read && !self.again.reading {
+            return Ok(Read::Done);
+        }
+        self.writer.extra().field("snapshot", "done");
+        self.writer.extra().field("first_snapshot", "done");
+        self.writer.forget_former();
+        self.was_read = true;
+        self.writer.mark_beside_the_stream();
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(Read::Ended(End::Stopped));
+        }
+        if let Some(connection) = std::mem::take(&mut self.again).connection {
+            connection.close().await;
+        }
+        tracing::info!(
+            event = "snapshot_done",
+            rows = self.progress.totals.changes.load(Relaxed),
+            "snapshot done, all tables are in Redis"
+        );
+        Ok(Read::Done)
+    }
+
+    /// Before tables are read while others are streamed: sees to it that a snapshot has what was streamed before
+    /// this session, and cuts them into ranges. False when there was nothing to do, `None` on a signal.
+    async fn prepare_tables(&mut self, tables: &[Reading]) -> Result<Option<bool>, Error> {
+        let mut todo: Vec<(Captured, bool)> = Vec::new();
+        for table in tables.iter().filter(|table| !table.state.is_read()) {
+            let prepared = self.again.prepared.get(&table.name);
+            if prepared.is_none_or(|prepared| prepared.columns != table.captured.shape.record()) {
+                todo.push((table.captured.clone(), table.state.columns.is_empty()));
+            }
+        }
+        if todo.is_empty() {
+            return Ok(Some(false));
+        }
+        let config = &self.pipeline.config;
+        let prepare = async {
+            let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
+            let mut prepared = Vec::new();
+            for (captured, is_new) in todo {
+                wait_for_writers(&mut connection, &captured).await?;
+                let bounds = match is_new {
+                    true => {
+                        bounds(&mut connection, &captured, RangeSize::Short(config.snapshot.range_rows))
+                            .await?
+                    }
+                    false => Vec::new(),
+                };
+                prepared.push((captured.name(), Prepared { columns: captured.shape.record(), bounds }));
+            }
+            connection.close().await;
+            Ok(prepared)
+        };
+        let Some(prepared) = self.beside(prepare).await? else { return Ok(None) };
+        self.again.prepared.extend(prepared);
+        Ok(Some(true))
+    }
+
+    /// A snapshot of these tables, and the connections that read in it. Where others are streamed, one that
+    /// has all that was streamed; `None` when there is none yet.
+    async fn take_snapshot(
+        &mut self,
+        tables: &mut [Reading],
+    ) -> Result<Option<(Snapshot, Vec<Worker>)>, Error> {
+        let config = &self.pipeline.config;
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        if !self.streams_meanwhile() {
+            let prepare = prepare(config, tables);
+            return Ok(Some(Session::meanwhile(&mut self.stream, positions, prepare).await?));
+        }
+        for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
+            if let Some(prepared) = self.again.prepared.get(&table.name) {
+                table.state.bounds.clone_from(&prepared.bounds);
+            }
+        }
+        let names: Vec<String> = tables.iter().map(|table| table.captured.table.sql_rows()).collect();
+        let Again { connection, applied, .. } = &mut self.again;
+        let take = async {
+            let mut reader = match connection.take() {
+                Some(reader) => reader,
+                None => {
+                    let mut reader = Connection::open(&config.source, Purpose::Sql).await?;
+                    reader.query(LOCK_PATIENCE).await?;
+                    reader
+                }
+            };
+            for _ in 0..ATTEMPTS {
+                let snapshot = match snapshot::take(&mut reader, &names).await {
+                    Ok(snapshot) => snapshot,
+                    // Somebody has a table locked.
+                    Err(error) if error.sqlstate() == Some("55P03") => break,
+                    Err(error) => return Err(redefined(error)),
+                };
+                // What a standby sends was applied there before.
+                applied.retain(|xid| !snapshot.vague && !snapshot.visibility.saw(*xid));
+                if applied.is_empty() {
+                    return Ok(Some((snapshot, vec![Worker::new(reader)])));
+                }
+                reader.query("ROLLBACK").await?;
+                sleep(Duration::from_millis(2)).await;
+            }
+            reader.query("ROLLBACK").await?;
+            *connection = Some(reader);
+            Ok(None)
+        };
+        Session::meanwhile(&mut self.stream, positions, take).await
     }
 
     /// The position that rows are read at: before what the stream still brings, and not before what it
@@ -175,6 +357,7 @@ impl Session<'_> {
     ) -> Result<bool, Error> {
         let mut resumed = false;
         for table in tables.iter_mut() {
+            let begins = table.state.columns.is_empty();
             if let Some(reason) = table.state.gap.take() {
                 self.tell_streams(&table.plan, Notice::Gap(&reason), workspace).await?;
                 self.writer.extra().events((workspace.event.id_lsn(), workspace.event.ordinal));
@@ -191,6 +374,9 @@ impl Session<'_> {
                 resumed = true;
             }
             state.until = snapshot.until.0;
+            if begins && let Some(following) = &mut self.following {
+                following.applier.set_overlap(&table.name, &Overlap::of(state));
+            }
             table.progress.set_overlap(snapshot.until);
             self.writer.extra().table(&table.name, state);
         }
@@ -200,6 +386,19 @@ impl Session<'_> {
         self.drain().await?;
         Ok(resumed)
     }
+}
+
+/// All that has been written to the table by now can be seen when this ends.
+pub(super) async fn wait_for_writers(connection: &mut Connection, captured: &Captured) -> Result<(), Error> {
+    let waiting = |count: usize| {
+        tracing::info!(
+            table = captured.name(),
+            transactions = count,
+            "reading {} goes on when the transactions are over that have written to it",
+            captured.name()
+        );
+    };
+    Ok(snapshot::until_written(connection, captured.table.oid, waiting).await?)
 }
 
 /// A table that was redefined between the look at the catalog and the reading is looked at again.
@@ -216,7 +415,8 @@ async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, V
     let names: Vec<String> = tables.iter().map(|table| table.captured.table.sql_rows()).collect();
     let snapshot = snapshot::take(&mut leader, &names).await.map_err(redefined)?;
     for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
-        table.state.bounds = bounds(&mut leader, &table.captured, config.snapshot.range_rows).await?;
+        table.state.bounds =
+            bounds(&mut leader, &table.captured, RangeSize::Given(config.snapshot.range_rows)).await?;
     }
     let ranges: usize = tables.iter().map(|table| table.state.bounds.len() + 1).sum();
     let mut workers = Vec::new();

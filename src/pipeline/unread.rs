@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::apply::Overlap;
 use super::capture::Captured;
 use super::checkpoint::TableState;
 use super::session::{Session, only_grew};
@@ -27,7 +28,9 @@ pub(super) struct Reading {
 
 impl Session<'_> {
     /// Finds the tables whose rows in Redis were written as something else than they would be now.
-    pub(super) fn compare_states(&mut self) -> Result<(), Error> {
+    pub(super) async fn compare_states(&mut self) -> Result<(), Error> {
+        self.note_rewritten(None).await?;
+        let reached = self.writer.accepted().lsn;
         for captured in self.captured.values() {
             let name = captured.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
@@ -71,7 +74,9 @@ impl Session<'_> {
                     state.forget_streams();
                     state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
                 }
-            } else if state.columns == shape.record() && !state.again {
+            } else if state.columns == shape.record() && !(state.again && Overlap::of(state).is_past(reached))
+            {
+                // If it is to be read again, then when the stream has passed what it is read again for.
                 continue;
             } else if state.complete && !state.again && only_grew(state, captured) {
                 state.columns = shape.record();
@@ -79,10 +84,10 @@ impl Session<'_> {
                 tracing::info!(
                     event = "resnapshot",
                     table = name,
-                    "its definition changed: it is read again"
+                    "its definition changed, or its rows were written anew: it is read again"
                 );
                 let moved = captured.plan(&self.pipeline.file)?.has_moved_rows(&state.columns);
-                state.read_again(moved);
+                state.read_again(moved || state.rewritten);
             }
             self.writer.extra().table(&name, state);
         }
@@ -128,7 +133,7 @@ impl Session<'_> {
             let plan = Rc::new(plan);
             let progress = self.progress.table(&name);
             progress.expected.store(captured.table.estimated_rows, Relaxed);
-            progress.set_snapshot(state.rows, false);
+            progress.set_snapshot(state.rows, state.is_read());
             tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
         }
         Ok(tables)
@@ -141,6 +146,7 @@ pub(super) fn note_definition(state: &mut TableState, captured: &Captured) {
     state.oid = captured.table.oid;
     state.key = captured.shape.key_names();
     state.files.clone_from(&captured.table.files);
+    state.columns_as_of.clone_from(&captured.table.columns_as_of);
     state.outputs.clone_from(&captured.fingerprint);
     state.published.clone_from(&captured.published);
 }
