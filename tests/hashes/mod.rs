@@ -82,7 +82,10 @@ impl<'a> Live<'a> {
         let checkpoint = format!("redis-connect-postgres:{}:checkpoint", self.world.name);
         self.world.eventually("tables are read", || {
             let fields: Vec<String> = self.world.redis(&["HVALS", &checkpoint]);
-            !fields.iter().any(|field| field.contains("\"complete\":false"))
+            let is_unread = |field: &String| {
+                field.contains("\"complete\":false") && !field.contains("was not captured for a while")
+            };
+            !fields.iter().any(is_unread)
         });
     }
 
