@@ -177,6 +177,7 @@ impl<'a> Session<'a> {
             watched,
             stream: taken.stream,
             following: None,
+            again: Default::default(),
             writer,
             retention,
             start: before,

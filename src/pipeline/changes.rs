@@ -77,7 +77,10 @@ impl Session<'_> {
             && chosen.values().zip(self.captured.values()).all(|(new, old)| {
                 new.table.oid == old.table.oid && new.name() == old.name() && new.published == old.published
             });
-        if same || self.drain().await? == Recovery::Stopped {
+        if same {
+            return self.note_rewritten(Some(&chosen)).await;
+        }
+        if self.drain().await? == Recovery::Stopped {
             return Ok(());
         }
         let names = |tables: &std::collections::BTreeMap<u32, super::Captured>| -> Vec<String> {

@@ -87,6 +87,13 @@ pub(crate) struct TableState {
     /// See [`crate::postgres::catalog::Table::files`].
     #[serde(default)]
     pub(crate) files: String,
+    /// See [`crate::postgres::catalog::Table::columns_as_of`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) columns_as_of: String,
+    /// An ALTER TABLE has given rows other values and told nothing of it: the table is read again when the
+    /// stream has passed that (`again`), and its keys can be others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) rewritten: bool,
     /// All ranges are read, and keys without rows are removed.
     pub(crate) complete: bool,
     /// Rows read.
@@ -149,6 +156,7 @@ impl TableState {
         self.retired.dedup();
         self.complete = false;
         self.again = false;
+        self.rewritten = false;
         self.base = None;
         self.bounds.clear();
         self.done.clear();
@@ -278,6 +286,11 @@ impl Keys {
             connection: format!("redis-connect-postgres:{name}"),
         }
     }
+}
+
+/// The key belongs to a pipeline itself, whatever the templates are.
+pub(crate) fn is_own(key: &[u8]) -> bool {
+    key.strip_prefix(b"{").unwrap_or(key).starts_with(b"redis-connect-postgres:")
 }
 
 const TABLE: &str = "table:";

@@ -13,6 +13,7 @@
 
 mod apply;
 pub(crate) mod begin;
+mod beside;
 pub(crate) mod capture;
 mod changes;
 pub(crate) mod checkpoint;
@@ -25,9 +26,12 @@ mod ledger;
 mod messages;
 pub(crate) mod places;
 mod ranges;
+mod reader;
+mod recorder;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
+mod rewritten;
 mod session;
 mod shards;
 mod snapshot;
@@ -37,6 +41,7 @@ pub(crate) mod supervise;
 mod sweep;
 pub(crate) mod territory;
 mod truncate;
+mod unread;
 mod writer;
 
 pub(crate) use capture::{Captured, Publishing, capture};

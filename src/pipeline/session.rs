@@ -44,6 +44,8 @@ pub(super) struct Session<'a> {
     /// See [`super::changes`].
     pub(super) watched: String,
     pub(super) stream: Stream,
+    /// What is known of tables that are to be read while others are streamed.
+    pub(super) again: super::snapshot::Again,
     /// What is known of the stream so far; `None` before it was followed.
     pub(super) following: Option<Box<Following>>,
     pub(super) writer: Writer,

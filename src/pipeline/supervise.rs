@@ -149,7 +149,6 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
                 let goal = if pipeline.until == Until::CaughtUp { Goal::CaughtUp } else { Goal::None };
                 break session.follow(goal).await?;
             }
-            Read::More if pipeline.until == Until::SnapshotDone => {}
             // What was committed meanwhile comes first, then the next rows.
             Read::More => match session.follow(Goal::CaughtUp).await? {
                 End::CaughtUp => {}

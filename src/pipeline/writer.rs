@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, Extra, Keys, Position};
 use super::dead_letters::{Batch, DeadLetters};
 use super::ledger::{Extent, Ledger, Origin};
+use super::recorder::Recorder;
 use super::shards;
 use crate::config::{Config, Target};
 use crate::error::{Error, SlotUse};
@@ -129,6 +130,8 @@ pub(super) struct Writer {
     packing: Option<Packing>,
     /// How many batches Redis has counted when it was last heard of.
     counted: Option<i64>,
+    /// What changes write, while somebody wants to know.
+    pub(super) recorder: Option<Recorder>,
     progress: Arc<Progress>,
 }
 
@@ -184,6 +187,7 @@ impl Writer {
             committed: Vec::new(),
             packing: None,
             counted: None,
+            recorder: None,
             progress,
         })
     }
@@ -218,6 +222,9 @@ impl Writer {
             self.leave_out_what_is_too_long(begun);
         }
         self.ledger.note(origin, begun.commands..self.open.count());
+        if let Some(recorder) = &mut self.recorder {
+            self.open.walk_behind(begun.len).for_each(|command| recorder.note(&command));
+        }
     }
 
     #[cold]
