@@ -198,24 +198,9 @@ impl Lane {
     /// Drives the batch in flight; ready when all its replies have been read.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         self.connection.poll_send(cx, self.in_flight.bytes(), &mut self.sent)?;
-        loop {
-            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Done::default())) };
-            let read = transcript.read(self.connection.input.unread());
-            let Ok((count, verdict)) = read else { return Poll::Ready(Err(self.connection.nonsense())) };
-            self.connection.input.consume(count);
-            if let Some(verdict) = verdict {
-                return Poll::Ready(self.judge(verdict));
-            }
-            match self.connection.poll_fill(cx, self.connection.input.len() + 1) {
-                // Slow is not dead: as long as replies come, we wait.
-                Poll::Ready(Ok(_)) => self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
-                Poll::Pending => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    return Poll::Ready(Err(self.connection.silent()));
-                }
-            }
-        }
+        let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Done::default())) };
+        let verdict = ready!(transcript.poll_verdict(cx, &mut self.connection, self.timer.as_mut()))?;
+        Poll::Ready(self.judge(verdict))
     }
 
     fn judge(&mut self, verdict: Verdict) -> Result<Done, Error> {
