@@ -282,10 +282,8 @@ impl Shards {
     /// Where asked for, each server tells who has got what was sent to it.
     fn wait_for_replicas(&mut self) {
         if let Some(wait) = wait(self.fence.durability()) {
-            let mut command = Commands::default();
-            command.command(&wait.iter().map(Vec::as_slice).collect::<Vec<_>>());
             for shard in self.shards.iter_mut().filter(|shard| shard.is_busy()) {
-                shard.wait(command.bytes(), self.fence.durability());
+                shard.wait(wait.bytes(), self.fence.durability());
             }
         }
     }
