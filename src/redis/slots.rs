@@ -98,6 +98,14 @@ impl SlotMap {
         self.masters.get(usize::from(index))
     }
 
+    /// What part of all slots a server has.
+    pub(crate) fn share(&self, host: &RedisHost) -> f64 {
+        let place = self.masters.iter().position(|known| known == host);
+        let place = place.and_then(|place| u16::try_from(place).ok());
+        let count = self.of.iter().filter(|of| of.is_some() && **of == place).count();
+        count as f64 / SLOTS as f64
+    }
+
     /// A slot has moved.
     pub(crate) fn moved(&mut self, slot: u16, host: &RedisHost) {
         let index = self.index(host);
@@ -197,6 +205,7 @@ mod tests {
             ["a:1", "a:1", "asked:2", "a:1"]
         );
         assert_eq!(map.hole(), None);
+        assert_eq!([map.share(&tcp("a", 1)), map.share(&tcp("c", 3))], [101.0 / 16_384.0, 0.0]);
         map.moved(99, &tcp("c", 3));
         assert_eq!(map.host(99), Some(&tcp("c", 3)));
         let holes = Reply::Array(vec![range(5, 16_383, node("a", 1))]);
