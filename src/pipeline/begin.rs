@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
         progress.begin_at(checkpoint.position.lsn);
         let mut writer =
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
-        writer.forget_markers(&checkpoint.shards);
+        writer.set_markers(checkpoint.shards);
         let scattered = redis.spread() != Spread::Whole;
         let written = if scattered { shards::reach(&mut control).await? } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {

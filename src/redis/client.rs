@@ -135,8 +135,10 @@ impl Client {
             }
             reply => reply?,
         };
-        let nonsense = connection.nonsense();
-        SlotMap::parse(&reply, host).ok_or(nonsense)
+        let mut map = SlotMap::parse(&reply, host).ok_or(connection.nonsense())?;
+        let nodes = connection.call(&[b"CLUSTER", b"NODES"]).await?.text().unwrap_or_default();
+        map.join(&nodes, host);
+        Ok(map)
     }
 
     async fn connection(&mut self, host: &RedisHost) -> Result<&mut Connection, Error> {

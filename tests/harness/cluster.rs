@@ -197,22 +197,23 @@ impl Cluster {
     pub(crate) fn owner(&self, slot: u16) -> usize {
         let began = Instant::now();
         loop {
-            for node in 0..self.nodes.len() {
-                let lines = self.text(node, &["CLUSTER", "NODES"]);
-                let own = lines.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
-                let has = own.split(' ').skip(8).any(|range| {
-                    let (first, last) = range.split_once('-').unwrap_or((range, range));
-                    let number = |text: &str| text.parse::<u16>().ok();
-                    number(first)
-                        .zip(number(last))
-                        .is_some_and(|(first, last)| (first..=last).contains(&slot))
-                });
-                if has {
-                    return node;
-                }
+            if let Some(node) = self.owner_now(slot) {
+                return node;
             }
             assert!(began.elapsed() < PATIENCE, "nobody has slot {slot}");
         }
+    }
+
+    /// The same, if it answers at the moment.
+    pub(crate) fn owner_now(&self, slot: u16) -> Option<usize> {
+        let has = |node: &usize| {
+            self.myself(*node).iter().skip(8).any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let number = |text: &str| text.parse::<u16>().ok();
+                number(first).zip(number(last)).is_some_and(|(first, last)| (first..=last).contains(&slot))
+            })
+        };
+        self.all_masters().into_iter().find(has)
     }
 
     /// Moves a slot with its keys, as redis-cli --cluster reshard does.

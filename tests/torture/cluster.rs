@@ -218,7 +218,7 @@ impl Nodes {
                 _ => format!("account:{row}"),
             };
             let slot: u16 = self.cluster.ask(masters[0], &["CLUSTER", "KEYSLOT", &key]);
-            let from = self.cluster.owner(slot);
+            let Some(from) = self.cluster.owner_now(slot) else { continue };
             let to = masters[random.within(0, masters.len() as u64 - 1) as usize];
             let slot = slot.to_string();
             if from == to || self.moving.iter().any(|moving| moving.slot == slot) {

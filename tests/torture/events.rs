@@ -282,8 +282,16 @@ impl Checking<'_> {
             }
             first += transaction.changes.len();
         }
-        for row in found.iter().filter(|row| !allowed.contains(*row)).take(3) {
-            self.violations.push(format!("the snapshot of {} has a row that never was: {row:?}", table.name));
+        let never: Vec<&Row> = found.iter().filter(|row| !allowed.contains(*row)).take(3).collect();
+        if !never.is_empty() {
+            let without: Vec<String> =
+                missing.iter().map(|&number| format!("{number} (xid {})", history[number].xid)).collect();
+            self.violations.push(format!(
+                "the snapshot of {} has rows that never were: {never:?}; of {} transactions these have no event: {}",
+                table.name,
+                history.len(),
+                without.join(", ")
+            ));
         }
         let keys: BTreeSet<String> = found.iter().map(|row| table.key_of_row(row)).collect();
         for row in &expected {
