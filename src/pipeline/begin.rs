@@ -178,6 +178,7 @@ impl<'a> Session<'a> {
             start: before,
             written,
             scattered,
+            moved: (0, 0),
             shutdown: pipeline.shutdown.clone(),
             progress,
         };

@@ -73,6 +73,8 @@ enum Stage {
     Idle,
     Data,
     Checkpoint,
+    /// Something of it was refused, or may not have arrived: it has to be sent again as a whole.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -364,6 +366,14 @@ impl Shards {
 
     /// Drives the batch in flight; ready when all its replies have been read.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
+        let done = ready!(self.poll_stages(cx));
+        if done.is_err() && !self.is_idle() {
+            self.stage = Stage::Failed;
+        }
+        Poll::Ready(done)
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         loop {
             match self.stage {
                 Stage::Idle => return Poll::Ready(Ok(Done::default())),
@@ -377,6 +387,10 @@ impl Shards {
                     }
                 }
                 Stage::Checkpoint => return self.poll_checkpoint(cx),
+                Stage::Failed => {
+                    let reply = "TRYAGAIN the batch has to be sent again".to_owned();
+                    return Poll::Ready(Err(Error::Refused { doing: "writing a batch".to_owned(), reply }));
+                }
             }
         }
     }

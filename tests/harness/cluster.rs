@@ -1,6 +1,7 @@
 //! A Redis Cluster: masters, their replicas, slots that move.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -265,6 +266,29 @@ impl Cluster {
             // Replicas don't take it.
             let _ = self.try_ask::<String>(node, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
         }
+    }
+
+    /// Takes a slot, of which it has the keys, although nobody gives it.
+    pub(crate) fn claim_slot(&self, slot: &str, from: usize, to: usize) {
+        self.ask::<String>(to, &["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]);
+        self.ask::<String>(to, &["CLUSTER", "SETSLOT", slot, "NODE", &self.id(to)]);
+    }
+
+    /// All nodes know the same masters by the same epochs, and no two have the same.
+    pub(crate) fn wait_for_agreement(&self) {
+        let epochs = |node: usize| {
+            let nodes = self.text(node, &["CLUSTER", "NODES"]);
+            let lines = nodes.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let masters = lines.filter(|fields| fields.get(2).is_some_and(|flags| flags.contains("master")));
+            let epoch =
+                |fields: Vec<&str>| Some(((*fields.get(6)?).to_owned(), (*fields.first()?).to_owned()));
+            masters.filter_map(epoch).collect::<BTreeMap<_, _>>()
+        };
+        let count = self.all_masters().len();
+        self.wait("nodes agree", || {
+            let first = epochs(0);
+            first.len() == count && (1..self.nodes.len()).all(|node| epochs(node) == first)
+        });
     }
 
     /// What a running node says of itself: its fields, as CLUSTER NODES has them.

@@ -36,6 +36,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn is_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         match &self.cluster {
             None => self.world.redis(&["EXISTS", key]),
