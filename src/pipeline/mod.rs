@@ -26,6 +26,7 @@ mod ledger;
 mod messages;
 pub(crate) mod places;
 mod ranges;
+mod read_at;
 mod reader;
 mod recorder;
 pub(crate) mod requests;

@@ -34,7 +34,6 @@ use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::plan::shape::ColumnRecord;
 use crate::postgres::snapshot::{self, Snapshot};
-use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
 use crate::progress::Phase;
 use crate::sink::{Sink, Workspace};
@@ -133,14 +132,19 @@ impl Session<'_> {
     /// Reads what is to be read of these tables, or as much of it as takes a moment.
     async fn read_unread(&mut self, mut tables: Vec<Reading>) -> Result<Recovery, Error> {
         let sliced = self.streams_meanwhile();
-        let Some((snapshot, workers)) = self.take_snapshot(&mut tables).await? else {
+        let taken = match sliced && self.is_behind_entries() {
+            true => None,
+            false => self.take_snapshot(&mut tables).await?,
+        };
+        let Some((snapshot, workers)) = taken else {
             let pause = async { Ok(sleep(NOT_NOW).await) };
             return Ok(match self.beside(pause).await? {
                 Some(()) => Recovery::Resumed,
                 None => Recovery::Stopped,
             });
         };
-        let mut workspace = self.snapshot_workspace();
+        let position = self.snapshot_position(tables.iter().any(Reading::has_begun));
+        let mut workspace = self.snapshot_workspace(position);
         let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
         if !std::mem::replace(&mut self.again.begun, true) {
@@ -154,9 +158,9 @@ impl Session<'_> {
             );
         }
         self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
-        self.recall_letters().await?;
+        self.recall_letters(position).await?;
         let until = sliced.then(|| Instant::now() + SLICE);
-        let lsn = self.snapshot_position();
+        let lsn = position;
         let progress = Arc::clone(&self.progress);
         let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until, progress };
         if self.read_ranges(&mut reader, &mut ranges).await?.is_some() {
@@ -319,31 +323,13 @@ impl Session<'_> {
         Session::meanwhile(&mut self.stream, positions, take).await
     }
 
-    /// The position that rows are read at: before what the stream still brings, and not before what it
-    /// has brought.
-    fn snapshot_position(&self) -> Lsn {
-        self.writer.accepted().lsn.max(self.written.lsn)
-    }
-
-    /// For rows that stand directly before that position, and after what was written there.
-    fn snapshot_workspace(&self) -> Workspace {
-        let mut workspace = Workspace::new(&self.pipeline.config);
-        workspace.event.set_id_base(self.id_base);
-        workspace.event.begin_snapshot(self.snapshot_position(), 0, postgres_now());
-        if workspace.event.id_lsn() == self.events.0 {
-            workspace.event.ordinal = self.events.1;
-        }
-        workspace
-    }
-
     /// Rows that were read before an interruption have their dead letters already.
-    async fn recall_letters(&mut self) -> Result<(), Error> {
+    async fn recall_letters(&mut self, lsn: Lsn) -> Result<(), Error> {
         if self.writer.letters().is_empty() {
             return Ok(());
         }
         let mut redis = self.open_redis().await?;
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let lsn = self.snapshot_position();
         let recall = self.writer.letters().recall(&mut redis, lsn);
         Session::meanwhile(&mut self.stream, positions, recall).await
     }
@@ -381,6 +367,11 @@ impl Session<'_> {
             self.writer.extra().table(&table.name, state);
         }
         self.writer.extra().field("snapshot", "running");
+        if self.scattered {
+            // Should it be interrupted before a row is recorded: it goes on at the same position.
+            self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
+            self.writer.extra().events(self.events);
+        }
         self.writer.mark_beside_the_stream();
         // On a signal the stop is noticed where rows are read.
         self.drain().await?;

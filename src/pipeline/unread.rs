@@ -13,6 +13,7 @@ use crate::config::OnGap;
 use crate::error::{Error, SlotUse};
 use crate::plan::{Plan, stream_names};
 use crate::progress::TableProgress;
+use crate::sink::Sink;
 
 /// A table that is being read.
 #[derive(Debug)]
@@ -24,6 +25,14 @@ pub(super) struct Reading {
     /// All streams among its outputs.
     pub(super) streams: Vec<String>,
     pub(super) progress: Arc<TableProgress>,
+}
+
+impl Reading {
+    /// One of its streams has got rows of a snapshot that was not read to its end.
+    pub(super) fn has_begun(&self) -> bool {
+        let streams = self.plan.sinks.iter().filter_map(Sink::stream);
+        streams.map(|stream| stream.name()).any(|name| self.state.told.contains_key(name))
+    }
 }
 
 impl Session<'_> {
