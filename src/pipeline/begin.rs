@@ -183,6 +183,8 @@ impl<'a> Session<'a> {
             start: before,
             written,
             scattered,
+            tables_at_once: begun.tables_at_once,
+            trouble: None,
             moved: (0, 0),
             shutdown: pipeline.shutdown.clone(),
             progress,

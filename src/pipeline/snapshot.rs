@@ -118,6 +118,8 @@ impl Session<'_> {
                 self.sweep_tables(&read).await?
             } else {
                 self.progress.set_phase(Phase::Snapshot);
+                self.progress
+                    .begin_snapshot(unread.iter().map(|table| Arc::clone(&table.progress)).collect());
                 self.read_unread(unread).await?
             };
             if recovery == Recovery::Stopped {
@@ -132,6 +134,8 @@ impl Session<'_> {
     /// Reads what is to be read of these tables, or as much of it as takes a moment.
     async fn read_unread(&mut self, mut tables: Vec<Reading>) -> Result<Recovery, Error> {
         let sliced = self.streams_meanwhile();
+        let all = tables.len();
+        tables.truncate(self.tables_at_once);
         let taken = match sliced && self.is_behind_entries() {
             true => None,
             false => self.take_snapshot(&mut tables).await?,
@@ -150,14 +154,14 @@ impl Session<'_> {
         if !std::mem::replace(&mut self.again.begun, true) {
             tracing::info!(
                 event = if resumed { "snapshot_goes_on" } else { "snapshot_begins" },
-                tables = tables.len(),
+                tables = all,
                 ranges = ranges.len(),
                 workers = workers.len(),
                 "{}",
                 if resumed { "snapshot goes on" } else { "snapshot begins" }
             );
         }
-        self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
+        self.works();
         self.recall_letters(position).await?;
         let until = sliced.then(|| Instant::now() + SLICE);
         let lsn = position;
