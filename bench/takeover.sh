@@ -18,6 +18,7 @@ esac
 run() { # NUMBER
     "$PROGRAM" run -c "$DIR/config.yaml" >"$DIR/connector$1.log" 2>&1 &
     pids[$1]=$!
+    disown
 }
 
 start_servers
