@@ -49,10 +49,8 @@ pub(crate) async fn redis(
     (config, file): (&Config, &str),
     captured: &BTreeMap<u32, Captured>,
 ) -> Result<(), Error> {
-    let plans: Vec<(Plan, &[Output])> = captured
-        .values()
-        .map(|one| Ok((one.plan(file)?, one.outputs.as_slice())))
-        .collect::<Result<_, Error>>()?;
+    let plans: Vec<(Plan, &[Output])> =
+        captured.values().map(|one| Ok((one.plan(file)?, &*one.outputs))).collect::<Result<_, Error>>()?;
     let keys = Keys::new(&config.name, redis.spread());
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for host in redis.masters() {

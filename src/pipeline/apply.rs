@@ -18,7 +18,7 @@ use crate::sink::{Needs, Workspace};
 #[derive(Debug)]
 pub(super) struct Relation {
     /// `None`: not captured.
-    pub(super) table: Option<Tracked>,
+    pub(super) table: Option<Rc<Tracked>>,
 }
 
 /// A captured table in the stream.
@@ -168,7 +168,7 @@ pub(super) struct Applier {
     pub(super) relations: HashMap<u32, Relation>,
     pub(super) workspace: Workspace,
     /// The relation of the last change: most changes are of the same as the one before.
-    last: Option<(u32, Tracked)>,
+    last: Option<(u32, Rc<Tracked>)>,
     /// Redis is sharded: a batch can be carried out in part, and is done again.
     scattered: bool,
 }
@@ -177,7 +177,7 @@ pub(super) struct Applier {
 #[derive(Debug)]
 pub(super) enum Unapplied {
     /// The change alone does not tell what to write.
-    Needs(Tracked, Needs),
+    Needs(Rc<Tracked>, Needs),
     /// A change of a relation that the stream has not described.
     UnknownRelation,
 }
@@ -199,7 +199,7 @@ impl Applier {
             if let Some(table) = &mut relation.table
                 && table.name == name
             {
-                table.overlap.extend(until);
+                Rc::make_mut(table).overlap.extend(until);
             }
         }
     }
@@ -211,7 +211,7 @@ impl Applier {
             if let Some(table) = &mut relation.table
                 && table.name == name
             {
-                table.overlap = overlap.clone();
+                Rc::make_mut(table).overlap = overlap.clone();
             }
         }
     }
@@ -223,7 +223,7 @@ impl Applier {
             if let Some(table) = &mut relation.table
                 && table.overlap.is_forgettable(lsn)
             {
-                table.overlap = Overlap::default();
+                Rc::make_mut(table).overlap = Overlap::default();
             }
         }
     }
@@ -237,11 +237,11 @@ impl Applier {
         if self.last.as_ref().is_none_or(|(last, _)| *last != oid) {
             let relation = self.relations.get(&oid).ok_or(Unapplied::UnknownRelation)?;
             match &relation.table {
-                Some(table) => self.last = Some((oid, table.clone())),
+                Some(table) => self.last = Some((oid, Rc::clone(table))),
                 None => return Ok(None),
             }
         }
-        let table = self.last.as_ref().map(|(_, table)| table);
+        let table = self.last.as_ref().map(|(_, table)| &**table);
         Ok(table.filter(|table| !table.overlap.has(transaction)))
     }
 

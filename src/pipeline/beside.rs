@@ -8,6 +8,7 @@ use super::supervise::Until;
 use crate::error::Error;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::apply::{Overlap, Relation, Tracked};
 use super::capture::Captured;
@@ -41,7 +42,7 @@ impl Session<'_> {
         let mut result = None;
         let end = {
             let mut work = pin!(async { result = Some(work.await) });
-            self.follow(Goal::Done(work.as_mut())).await?
+            Box::pin(self.follow(Goal::Done(work.as_mut()))).await?
         };
         match (end, result) {
             (End::Stopped, _) | (_, None) => Ok(None),
@@ -54,7 +55,7 @@ impl Session<'_> {
     pub(super) async fn describe_unread(
         &mut self,
         following: &mut Following,
-        (captured, shape): (Captured, Shape),
+        (captured, shape): (Arc<Captured>, Shape),
     ) -> Result<(), Error> {
         let (name, oid) = (captured.name(), captured.table.oid);
         let (record, told) = (captured.shape.record(), shape.record());
@@ -68,7 +69,7 @@ impl Session<'_> {
                 return Err(Error::Restart(format!("the definition of {name} changed before it was read")));
             }
         }
-        let mut streaming = captured.clone();
+        let mut streaming = Captured::clone(&captured);
         streaming.shape = shape;
         let mut plan = streaming.streaming_plan(&self.pipeline.file)?;
         if told != record {
@@ -78,7 +79,7 @@ impl Session<'_> {
         let overlap = Overlap::before_it_is_read(&state, stream_names(&captured.outputs));
         let progress = self.progress.table(&name);
         let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
-        following.applier.set(oid, Relation { table: Some(table) });
+        following.applier.set(oid, Relation { table: Some(Rc::new(table)) });
         Ok(())
     }
 }

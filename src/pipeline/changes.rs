@@ -5,6 +5,7 @@
 //! row's `xmin`. Only when the sum is another one are the tables chosen anew; if that gives other
 //! tables, or a table's publication is not the one that it was, a new session begins.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -83,11 +84,9 @@ impl Session<'_> {
         if self.drain().await? == Recovery::Stopped {
             return Ok(());
         }
-        let names = |tables: &std::collections::BTreeMap<u32, super::Captured>| -> Vec<String> {
-            tables.values().map(super::Captured::name).collect()
-        };
-        let (new, old) = (names(&chosen), names(&self.captured));
-        let added: Vec<&String> = new.iter().filter(|name| !old.contains(name)).collect();
+        let new: BTreeSet<String> = chosen.values().map(super::Captured::name).collect();
+        let old: BTreeSet<String> = self.captured.values().map(|captured| captured.name()).collect();
+        let added: Vec<&String> = new.iter().filter(|name| !old.contains(*name)).collect();
         Err(Error::Restart(match added.as_slice() {
             [] => "the tables to capture, or their publication, have changed; beginning again from the checkpoint"
                 .to_owned(),

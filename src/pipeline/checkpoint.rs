@@ -299,17 +299,56 @@ pub(super) const SHARD: &str = "shard:";
 
 /// Reads the checkpoint; `None` when there is none.
 pub(crate) async fn read(redis: &mut Client, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
-    let fields = read_hash(redis, &keys.checkpoint).await?;
+    let (fields, tables) = read_fields(redis, &keys.checkpoint).await?;
     if fields.is_empty() {
         return Ok(None);
     }
-    parse(&fields).map(Some).ok_or_else(|| {
+    let checkpoint =
+        parse(&fields).zip(tables).map(|(checkpoint, tables)| Checkpoint { tables, ..checkpoint });
+    checkpoint.map(Some).ok_or_else(|| {
         Error::Setting(format!(
             "the checkpoint {} in Redis can't be read; if nothing else wrote to it, it comes from another version: \
              look at it with HGETALL, or begin anew with redis-connect-postgres reset",
             keys.checkpoint
         ))
     })
+}
+
+/// More fields than this are not read at once: with very many tables the whole of them is large.
+const FIELDS_AT_ONCE: usize = 1_000;
+
+/// Reads what the checkpoint, or what a `reset` has left, says of tables, and the other fields. A hash of many
+/// fields is read in parts; who needs one moment of it has seen to it that nobody writes it.
+async fn read_fields(
+    redis: &mut Client,
+    key: &str,
+) -> Result<(BTreeMap<String, String>, Option<BTreeMap<String, TableState>>), Error> {
+    let names = match redis.call(&[b"HKEYS", key.as_bytes()]).await? {
+        Reply::Array(names) if names.len() > FIELDS_AT_ONCE => names,
+        _ => {
+            let fields = read_hash(redis, key).await?;
+            let tables = tables_of(&fields);
+            return Ok((fields, tables));
+        }
+    };
+    let (mut fields, mut tables) = (BTreeMap::new(), Some(BTreeMap::new()));
+    for part in names.chunks(FIELDS_AT_ONCE) {
+        let names: Vec<String> = part.iter().filter_map(Reply::text).collect();
+        let mut commands = Commands::default();
+        for name in &names {
+            commands.command(&[b"HGET", key.as_bytes(), name.as_bytes()]);
+        }
+        let replies = redis.call_all(&commands).await?;
+        let values = replies.iter().map(Reply::text);
+        let found: BTreeMap<String, String> =
+            names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        match (&mut tables, tables_of(&found)) {
+            (Some(tables), Some(more)) => tables.extend(more),
+            _ => tables = None,
+        }
+        fields.extend(found.into_iter().filter(|(name, _)| !name.starts_with(TABLE)));
+    }
+    Ok((fields, tables))
 }
 
 pub(super) async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -327,15 +366,14 @@ pub(crate) async fn read_former(
     redis: &mut Client,
     keys: &Keys,
 ) -> Result<BTreeMap<String, TableState>, Error> {
-    let fields = read_hash(redis, &keys.former).await?;
-    Ok(tables_of(&fields).unwrap_or_default())
+    Ok(read_fields(redis, &keys.former).await?.1.unwrap_or_default())
 }
 
 /// Forgets the checkpoint, but not which keys its tables have: the next snapshot removes those that no
 /// row has any more.
 pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> {
     let mut tables = read_former(redis, keys).await?;
-    tables.extend(tables_of(&read_hash(redis, &keys.checkpoint).await?).unwrap_or_default());
+    tables.extend(read_fields(redis, &keys.checkpoint).await?.1.unwrap_or_default());
     let mut extra = Extra::default();
     for (name, state) in &mut tables {
         state.read_again(true);
@@ -360,9 +398,16 @@ pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> 
 
 fn tables_of(fields: &BTreeMap<String, String>) -> Option<BTreeMap<String, TableState>> {
     let tables = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(TABLE)?, value)));
-    tables.map(|(name, value)| Some((name.to_owned(), serde_json::from_str(value).ok()?))).collect()
+    let state = |value: &str| {
+        let mut state: TableState = serde_json::from_str(value).ok()?;
+        state.columns.shrink_to_fit();
+        state.keys.shrink_to_fit();
+        Some(state)
+    };
+    tables.map(|(name, value)| Some((name.to_owned(), state(value)?))).collect()
 }
 
+/// Without the tables.
 pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
     let lsn = |name: &str| fields.get(name)?.parse::<Lsn>().ok();
@@ -379,7 +424,7 @@ pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         batch: number("batch")?,
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
-        tables: tables_of(fields)?,
+        tables: BTreeMap::new(),
         was_read: fields.contains_key("first_snapshot"),
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,

@@ -35,7 +35,12 @@ impl Session<'_> {
         chosen: Option<&BTreeMap<u32, Captured>>,
     ) -> Result<(), Error> {
         let mut rewritten = Vec::new();
-        for (oid, now) in chosen.unwrap_or(&self.captured) {
+        let known = self.captured.iter().map(|(oid, one)| (oid, &**one));
+        let tables: Vec<(&u32, &Captured)> = match chosen {
+            Some(chosen) => chosen.iter().collect(),
+            None => known.collect(),
+        };
+        for (oid, now) in tables {
             let name = now.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
             let (files, columns_as_of) = (&now.table.files, &now.table.columns_as_of);

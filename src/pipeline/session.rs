@@ -33,7 +33,7 @@ pub(super) struct Session<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) control: Connection,
     pub(super) types: Types,
-    pub(super) captured: BTreeMap<u32, Captured>,
+    pub(super) captured: BTreeMap<u32, Arc<Captured>>,
     pub(super) states: BTreeMap<String, TableState>,
     /// See [`super::checkpoint::Checkpoint`].
     pub(super) events: (u64, u64),

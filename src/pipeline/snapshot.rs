@@ -141,7 +141,10 @@ impl Session<'_> {
             false => self.take_snapshot(&mut tables).await?,
         };
         let Some((snapshot, workers)) = taken else {
-            let pause = async { Ok(sleep(NOT_NOW).await) };
+            let pause = async {
+                sleep(NOT_NOW).await;
+                Ok(())
+            };
             return Ok(match self.beside(pause).await? {
                 Some(()) => Recovery::Resumed,
                 None => Recovery::Stopped,
@@ -244,11 +247,11 @@ impl Session<'_> {
     /// Before tables are read while others are streamed: sees to it that a snapshot has what was streamed before
     /// this session, and cuts them into ranges. False when there was nothing to do, `None` on a signal.
     async fn prepare_tables(&mut self, tables: &[Reading]) -> Result<Option<bool>, Error> {
-        let mut todo: Vec<(Captured, bool)> = Vec::new();
+        let mut todo: Vec<(Arc<Captured>, bool)> = Vec::new();
         for table in tables.iter().filter(|table| !table.state.is_read()) {
             let prepared = self.again.prepared.get(&table.name);
             if prepared.is_none_or(|prepared| prepared.columns != table.captured.shape.record()) {
-                todo.push((table.captured.clone(), table.state.columns.is_empty()));
+                todo.push((Arc::clone(&table.captured), table.state.columns.is_empty()));
             }
         }
         if todo.is_empty() {

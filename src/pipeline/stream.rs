@@ -16,12 +16,14 @@ use std::collections::HashSet;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::Captured;
 use super::apply::{Applier, Overlap, Relation, Tracked, Transaction, Unapplied};
 use super::checkpoint::{Position, Split};
 use super::incomplete::Incomplete;
@@ -411,7 +413,7 @@ impl Session<'_> {
         relation: pgoutput::Relation,
     ) -> Result<(), Error> {
         let oid = relation.oid;
-        let Some(mut captured) = self.captured.get(&oid).cloned() else {
+        let Some(captured) = self.captured.get(&oid).map(Arc::clone) else {
             following.applier.set(oid, Relation { table: None });
             return Ok(());
         };
@@ -435,14 +437,15 @@ impl Session<'_> {
             .is_some_and(|transaction| transaction.repeat > transaction.ordinal.max(transaction.skip));
         let past = overlap.is_past(commit_lsn) && !repeated;
         if past && (again || shape != captured.shape) {
+            let mut redefined = Captured::clone(&captured);
             // Redefined since it was looked at: what the catalog says now is nearer to it.
             if let Some(table) = catalog::table(&mut self.control, oid).await? {
-                captured.table = table;
-                shape = Shape::of_relation(&relation, &self.types, &captured.table);
+                redefined.table = table;
+                shape = Shape::of_relation(&relation, &self.types, &redefined.table);
             }
-            captured.shape = shape.clone();
-            self.redefined(following, &name, &captured).await?;
-            self.captured.insert(oid, captured.clone());
+            redefined.shape = shape.clone();
+            self.redefined(following, &name, &redefined).await?;
+            self.captured.insert(oid, Arc::new(redefined));
         }
         let compiled = Plan::compile(shape, &captured.outputs, Strictness::Streaming);
         let mut plan = compiled
@@ -462,7 +465,7 @@ impl Session<'_> {
         }
         let progress = self.progress.table(&name);
         let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
-        following.applier.set(oid, Relation { table: Some(table) });
+        following.applier.set(oid, Relation { table: Some(Rc::new(table)) });
         Ok(())
     }
 

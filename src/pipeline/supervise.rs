@@ -172,10 +172,10 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
             Read::Done => {
                 session.works();
                 let goal = if pipeline.until == Until::CaughtUp { Goal::CaughtUp } else { Goal::None };
-                break session.follow(goal).await?;
+                break Box::pin(session.follow(goal)).await?;
             }
             // What was committed meanwhile comes first, then the next rows.
-            Read::More => match session.follow(Goal::CaughtUp).await? {
+            Read::More => match Box::pin(session.follow(Goal::CaughtUp)).await? {
                 End::CaughtUp => {}
                 end => break end,
             },

@@ -1,6 +1,7 @@
 //! Which tables are to be read: those that are not in Redis yet, and those whose rows in Redis were written
 //! as something else than they would be now.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,7 +20,7 @@ use crate::sink::Sink;
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) name: String,
-    pub(super) captured: Captured,
+    pub(super) captured: Arc<Captured>,
     pub(super) plan: Rc<Plan>,
     pub(super) state: TableState,
     /// All streams among its outputs.
@@ -65,7 +66,7 @@ impl Session<'_> {
                 state.read_again(true);
                 state.forget_streams();
                 state.gap = Some(reason);
-            } else if state.outputs != captured.fingerprint {
+            } else if *state.outputs != *captured.fingerprint {
                 tracing::info!(
                     event = "resnapshot",
                     table = name,
@@ -100,7 +101,7 @@ impl Session<'_> {
             }
             self.writer.extra().table(&name, state);
         }
-        let names: Vec<String> = self.captured.values().map(Captured::name).collect();
+        let names: HashSet<String> = self.captured.values().map(|captured| captured.name()).collect();
         for (name, state) in &mut self.states {
             // Should it be captured again one day, it will have missed changes.
             if !names.contains(name) && !state.columns.is_empty() {
@@ -156,6 +157,6 @@ pub(super) fn note_definition(state: &mut TableState, captured: &Captured) {
     state.key = captured.shape.key_names();
     state.files.clone_from(&captured.table.files);
     state.columns_as_of.clone_from(&captured.table.columns_as_of);
-    state.outputs.clone_from(&captured.fingerprint);
+    state.outputs = captured.fingerprint.to_string();
     state.published.clone_from(&captured.published);
 }

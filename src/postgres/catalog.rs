@@ -178,11 +178,11 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
         }
     }
     let sql = narrowed(COLUMNS, "a.attrelid") + " ORDER BY a.attrelid, a.attnum";
-    for row in connection.query(&sql).await.map_err(doing)? {
+    let add = |row: TextRow| {
         let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing), Some(generated)] =
             row.as_slice()
         else {
-            continue;
+            return;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
             table.columns.push(Column {
@@ -193,13 +193,14 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
                 generated: generated == "t",
             });
         }
-    }
+    };
+    connection.query_each(&sql, add).await.map_err(doing)?;
     let sql = narrowed(KEYS, "i.indrelid") + " ORDER BY i.indrelid, i.indexrelid, k.place";
     let mut last = None;
-    for row in connection.query(&sql).await.map_err(doing)? {
+    let add = |row: TextRow| {
         let [Some(oid), Some(primary), Some(identity), Some(immediate), Some(name), index] = row.as_slice()
         else {
-            continue;
+            return;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
             if primary == "t" {
@@ -217,6 +218,10 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
                 columns.push(name.clone());
             }
         }
+    };
+    connection.query_each(&sql, add).await.map_err(doing)?;
+    for table in tables.values_mut() {
+        table.columns.shrink_to_fit();
     }
     Ok(tables)
 }
