@@ -10,10 +10,10 @@
 //!   SET STATISTICS, SET STORAGE     same    other
 //! ```
 //!
-//! The catalog is looked at when a session begins, and when it changed ([`super::changes`]); what has been
-//! found to do no harm is noted, so that it is not added up with what comes later. VACUUM FULL and CLUSTER also
-//! change the columns that were added with a default since the rows were written last: then the table is read
-//! again in vain.
+//! The catalog is looked at when a session begins, and when tables changed ([`super::changes`]); what has been
+//! found to do no harm is noted, so that it is not added up with what comes later. Settings of columns alone are no
+//! change of the table, though, and VACUUM FULL and CLUSTER also change the columns that were added with a
+//! default since the rows were written last: in both cases the table is read again in vain when it is written anew.
 //!
 //! The rows are read when the stream has passed the end of the log as it is now: changes from before that
 //! have former values, and nothing would bring the new ones after them.

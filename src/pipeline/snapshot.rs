@@ -104,7 +104,7 @@ impl Session<'_> {
             }
             self.again.reading = true;
             self.again.noting = tables.iter().any(|table| !table.state.is_read());
-            if self.streams_meanwhile() {
+            if self.was_read {
                 match self.prepare_tables(&tables).await? {
                     None => return Ok(Read::Ended(End::Stopped)),
                     // They can have changed meanwhile.
@@ -244,14 +244,16 @@ impl Session<'_> {
         Ok(Read::Done)
     }
 
-    /// Before tables are read while others are streamed: sees to it that a snapshot has what was streamed before
-    /// this session, and cuts them into ranges. False when there was nothing to do, `None` on a signal.
+    /// Before tables are read that the stream may have changed: sees to it that a snapshot has what was streamed
+    /// before this session, and, where others are streamed meanwhile, cuts them into ranges. False when there was
+    /// nothing to do, `None` on a signal.
     async fn prepare_tables(&mut self, tables: &[Reading]) -> Result<Option<bool>, Error> {
         let mut todo: Vec<(Arc<Captured>, bool)> = Vec::new();
         for table in tables.iter().filter(|table| !table.state.is_read()) {
             let prepared = self.again.prepared.get(&table.name);
             if prepared.is_none_or(|prepared| prepared.columns != table.captured.shape.record()) {
-                todo.push((Arc::clone(&table.captured), table.state.columns.is_empty()));
+                let is_cut = self.streams_meanwhile() && table.state.columns.is_empty();
+                todo.push((Arc::clone(&table.captured), is_cut));
             }
         }
         if todo.is_empty() {
@@ -261,9 +263,9 @@ impl Session<'_> {
         let prepare = async {
             let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
             let mut prepared = Vec::new();
-            for (captured, is_new) in todo {
+            for (captured, is_cut) in todo {
                 wait_for_writers(&mut connection, &captured).await?;
-                let bounds = match is_new {
+                let bounds = match is_cut {
                     true => {
                         bounds(&mut connection, &captured, RangeSize::Short(config.snapshot.range_rows))
                             .await?
