@@ -40,6 +40,7 @@ pub(crate) mod standing;
 mod stream;
 pub(crate) mod supervise;
 mod sweep;
+mod table_state;
 pub(crate) mod territory;
 mod truncate;
 mod unread;
