@@ -450,7 +450,7 @@ mod tests {
         let read = parse(&fields).unwrap();
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
         assert_eq!((read.before, read.beside), (before, 6));
-        assert_eq!(read.tables["public.emp"], state);
+        assert_eq!(tables_of(&fields).unwrap()["public.emp"], state);
     }
 
     #[test]
