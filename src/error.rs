@@ -2,7 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::plan::PlanError;
-use crate::{postgres, redis};
+use crate::{postgres, redis, throwaway};
 
 /// An error of the program; its text is one line that says what happened, where, and what mends it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum Error {
         /// What of the slot can still be used.
         slot: SlotUse,
     },
+    /// The servers of the demo.
+    #[error(transparent)]
+    Throwaway(#[from] throwaway::Error),
     /// Something about the environment or the source that its owner must change.
     #[error("{0}")]
     Setting(String),
@@ -132,6 +135,7 @@ impl Error {
             Error::Postgres(_)
             | Error::Redis(_)
             | Error::Gap { .. }
+            | Error::Throwaway(_)
             | Error::Setting(_)
             | Error::Unready(_)
             | Error::DeadLetters { .. } => Family::Definite,

@@ -14,6 +14,7 @@
 mod check;
 pub mod cli;
 pub mod config;
+mod demo;
 mod dlq;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]

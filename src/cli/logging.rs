@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write, stderr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt as format, reload};
 
 use super::{LogFormat, Logs};
 use crate::error::Error;
-use crate::progress::{Journal, JournalLayer};
+use crate::progress::{Journal, JournalLayer, lock};
 
 /// Which log lines are written; it can be changed while the program runs.
 pub(crate) struct Level {
@@ -30,13 +30,13 @@ impl fmt::Debug for Level {
 
 impl Level {
     pub(crate) fn get(&self) -> String {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.now).clone()
     }
 
     /// From now on; the error says what is wrong with it.
     pub(crate) fn set(&self, level: &str) -> Result<(), String> {
         let filter = parse(level)?;
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.now);
         if !(self.change)(filter) {
             return Err("the log is closed".to_owned());
         }

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod check;
+mod demo;
 mod dlq;
 mod fields;
 mod generate;
@@ -38,6 +39,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  redis-connect-postgres demo                 see it at work, with throwaway servers
   redis-connect-postgres check -c hr.yaml     what is not ready, and what mends it
   redis-connect-postgres run -c hr.yaml       read the tables, then follow every change
   redis-connect-postgres verify -c hr.yaml    does Redis equal PostgreSQL?
@@ -46,6 +48,9 @@ Examples:
 
 const FIRST_STEPS: &str = "\
 First steps:
+  redis-connect-postgres demo
+  shows it at work, with servers that it starts and removes again.
+
   A file that names both sides is enough to begin with. hr.yaml:
 
     source:
@@ -95,6 +100,7 @@ enum LogFormat {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Demo(demo::Demo),
     Status(status::Status),
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
@@ -166,6 +172,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.logs),
         Command::Check(check) => check.execute(&cli.logs),
+        Command::Demo(demo) => demo.execute(&cli.logs),
         Command::Status(status) => status.execute(&cli.logs),
         Command::Pause(pause) => pause.execute(&cli.logs),
         Command::Resume(resume) => resume.execute(&cli.logs),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{Logs, load_file, logging, runtime};
 use crate::error::Error;
-use crate::http::client;
+use crate::http::client::Process;
 use crate::pipeline::checkpoint::{self, Keys};
 use crate::pipeline::requests;
 use crate::redis::Client;
@@ -46,7 +46,10 @@ impl Pause {
             config.name
         );
         runtime()?.block_on(async {
-            if client::does(config.http.as_ref(), &config.name, "/api/v1/pause", None).await {
+            let process = Process::find(config.http.as_ref(), &config.name).await;
+            if let Some(process) = process
+                && process.does("/api/v1/pause", None).await
+            {
                 let _ = writeln!(stdout(), "{paused}");
                 return Ok(ExitCode::SUCCESS);
             }
@@ -70,11 +73,11 @@ impl Resume {
         logging::start(logs, stderr)?;
         let (config, _) = load_file(&self.config)?;
         runtime()?.block_on(async {
-            let was_paused = match &config.http {
-                Some(http) => client::status(http).await.is_ok_and(|shown| shown.state == "paused"),
-                None => false,
-            };
-            if was_paused && client::does(config.http.as_ref(), &config.name, "/api/v1/resume", None).await {
+            let process = Process::find(config.http.as_ref(), &config.name).await;
+            if let Some(process) = process
+                && process.shown.state == "paused"
+                && process.does("/api/v1/resume", None).await
+            {
                 let _ = writeln!(stdout(), "{} goes on", config.name);
                 return Ok(ExitCode::SUCCESS);
             }

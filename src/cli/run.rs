@@ -78,9 +78,7 @@ impl Run {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
             tokio::spawn(wait_for_signal(stop));
-            tokio::spawn(lag::watch(pipeline.config.source.clone(), Arc::clone(&pipeline.progress)));
-            tokio::spawn(requests::watch(pipeline.config.target.clone(), Arc::clone(&pipeline.progress)));
-            tokio::spawn(beat(Arc::clone(&pipeline.progress)));
+            accompany(&pipeline);
             let run = async {
                 tokio::select! {
                     result = run(&pipeline) => result,
@@ -94,6 +92,14 @@ impl Run {
         watcher.stop();
         result.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// What goes on beside the data loop, on its thread.
+pub(super) fn accompany(pipeline: &Pipeline) {
+    let Pipeline { config, progress, .. } = pipeline;
+    tokio::spawn(lag::watch(config.source.clone(), Arc::clone(progress)));
+    tokio::spawn(requests::watch(config.target.clone(), Arc::clone(progress)));
+    tokio::spawn(beat(Arc::clone(progress)));
 }
 
 /// For those who must know whether the data loop's thread is stuck.

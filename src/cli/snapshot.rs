@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{Logs, load_file, logging, runtime};
 use crate::config::{Config, TablePattern, nearest};
 use crate::error::Error;
-use crate::http::client;
+use crate::http::client::Process;
 use crate::pipeline::checkpoint::{self, Checkpoint, Keys};
 use crate::pipeline::requests::{SNAPSHOT, pending, read_again};
 use crate::redis::Client;
@@ -59,7 +59,10 @@ impl Snapshot {
         let found = read(&mut redis, &keys).await?;
         let tables = self.tables.iter().map(|typed| known(typed, &found)).collect::<Result<Vec<_>, _>>()?;
         let wanted = serde_json::json!({ "tables": tables });
-        let asked = client::does(config.http.as_ref(), &config.name, "/api/v1/snapshots", Some(wanted)).await;
+        let asked = match Process::find(config.http.as_ref(), &config.name).await {
+            Some(process) => process.does("/api/v1/snapshots", Some(wanted)).await,
+            None => false,
+        };
         for table in tables.iter().filter(|_| !asked) {
             read_again(&mut redis, &keys, table).await?;
         }

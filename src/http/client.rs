@@ -36,22 +36,32 @@ pub(crate) async fn status(http: &Http) -> Result<Status, Failure> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Asks the process of this pipeline for something. False when it does not answer: then the caller does it by
-/// itself.
-pub(crate) async fn does(http: Option<&Http>, name: &str, path: &str, body: Option<Value>) -> bool {
-    let Some(http) = http else { return false };
-    // Another pipeline may listen there.
-    match status(http).await {
-        Ok(shown) if shown.name == name => {}
-        _ => return false,
+/// The process of a pipeline, which has answered.
+#[derive(Debug)]
+pub(crate) struct Process<'a> {
+    http: &'a Http,
+    pub(crate) shown: Status,
+}
+
+impl<'a> Process<'a> {
+    /// `None` when it does not answer: then the caller does by itself what it wants.
+    pub(crate) async fn find(http: Option<&'a Http>, name: &str) -> Option<Process<'a>> {
+        let http = http?;
+        // Another pipeline may listen there.
+        let shown = status(http).await.ok().filter(|shown| shown.name == name)?;
+        Some(Process { http, shown })
     }
-    match timeout(LONG_PATIENCE, ask(http, Method::POST, path, body)).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => {
-            tracing::debug!("{path} at {}: {error}", http.listen);
-            false
+
+    /// Asks it for something. False when it does not do it.
+    pub(crate) async fn does(&self, path: &str, body: Option<Value>) -> bool {
+        match timeout(LONG_PATIENCE, ask(self.http, Method::POST, path, body)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                tracing::debug!("{path} at {}: {error}", self.http.listen);
+                false
+            }
+            Err(_) => false,
         }
-        Err(_) => false,
     }
 }
 

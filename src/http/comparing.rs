@@ -1,7 +1,7 @@
 //! `verify` in the background: begun, looked at, and its result kept until the next one.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Refusal};
 use super::{Shared, apart};
-use crate::progress::{now, timestamp};
+use crate::progress::{lock, now, timestamp};
 use crate::verify::{Mode, verify};
 use crate::view::Comparing;
 
@@ -85,10 +85,6 @@ impl Compared {
     pub(crate) fn rows(&self, rows: u64) {
         self.rows.store(rows, Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Verifying {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::progress::{Counted, Progress, now, timestamp};
+use crate::progress::{Counted, Progress, lock, now, timestamp};
 
 /// Samples that are kept, one a second.
 const KEPT: usize = 600;
@@ -69,10 +69,6 @@ impl Recent {
 }
 
 impl History {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     /// Looks at the counters.
     fn look(&self, progress: &Progress) {
         let look = Look {
@@ -81,7 +77,7 @@ impl History {
             tables: progress.tables().iter().map(|table| (table.name.clone(), table.total())).collect(),
             latency: progress.latency.read(),
         };
-        let seen = &mut *self.lock();
+        let seen = &mut *lock(&self.seen);
         let last_rate = seen.looks.back().map_or(0.0, |last| rate(&look, last, look.changes, last.changes));
         if let Some(before) =
             seen.looks.len().checked_sub(RATE).and_then(|index| seen.looks.get(index)).or(seen.looks.front())
@@ -113,15 +109,15 @@ impl History {
     }
 
     pub(super) fn recent(&self) -> Recent {
-        self.lock().recent.clone()
+        lock(&self.seen).recent.clone()
     }
 
     pub(super) fn samples(&self) -> Vec<Sample> {
-        self.lock().samples.iter().cloned().collect()
+        lock(&self.seen).samples.iter().cloned().collect()
     }
 
     pub(super) fn last(&self) -> Option<Sample> {
-        self.lock().samples.back().cloned()
+        lock(&self.seen).samples.back().cloned()
     }
 }
 

@@ -51,8 +51,8 @@ impl Fence {
         let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| client.nonsense())?;
         let mut trailer = Commands::default();
         trailer.command(&[b"EXEC"]);
-        if let Some(wait) = wait(durability) {
-            trailer.command(&wait.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        if let Some(mut wait) = wait(durability) {
+            trailer.append(&mut wait);
         }
         trailer.command(&[b"WATCH", key.as_bytes()]);
         trailer.command(&[b"GET", key.as_bytes()]);
@@ -198,24 +198,9 @@ impl Lane {
     /// Drives the batch in flight; ready when all its replies have been read.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         self.connection.poll_send(cx, self.in_flight.bytes(), &mut self.sent)?;
-        loop {
-            let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Done::default())) };
-            let read = transcript.read(self.connection.input.unread());
-            let Ok((count, verdict)) = read else { return Poll::Ready(Err(self.connection.nonsense())) };
-            self.connection.input.consume(count);
-            if let Some(verdict) = verdict {
-                return Poll::Ready(self.judge(verdict));
-            }
-            match self.connection.poll_fill(cx, self.connection.input.len() + 1) {
-                // Slow is not dead: as long as replies come, we wait.
-                Poll::Ready(Ok(_)) => self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(self.connection.io_error(e))),
-                Poll::Pending => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    return Poll::Ready(Err(self.connection.silent()));
-                }
-            }
-        }
+        let Some(transcript) = &mut self.transcript else { return Poll::Ready(Ok(Done::default())) };
+        let verdict = ready!(transcript.poll_verdict(cx, &mut self.connection, self.timer.as_mut()))?;
+        Poll::Ready(self.judge(verdict))
     }
 
     fn judge(&mut self, verdict: Verdict) -> Result<Done, Error> {
@@ -268,16 +253,16 @@ pub(super) fn trace(batch: &Commands, failed: Vec<(usize, String)>) -> Vec<Faile
 const PATIENCE: &[u8] = b"2000";
 
 /// The command that waits, if any.
-pub(super) fn wait(durability: Durability) -> Option<Vec<Vec<u8>>> {
+pub(super) fn wait(durability: Durability) -> Option<Commands> {
+    let mut wait = Commands::default();
     match durability {
-        Durability::Memory => None,
-        Durability::Replicas(count) => {
-            Some(vec![b"WAIT".to_vec(), count.to_string().into_bytes(), PATIENCE.to_vec()])
-        }
+        Durability::Memory => return None,
+        Durability::Replicas(count) => wait.command(&[b"WAIT", count.to_string().as_bytes(), PATIENCE]),
         Durability::AppendOnly(count) => {
-            Some(vec![b"WAITAOF".to_vec(), b"1".to_vec(), count.to_string().into_bytes(), PATIENCE.to_vec()])
+            wait.command(&[b"WAITAOF", b"1", count.to_string().as_bytes(), PATIENCE]);
         }
     }
+    Some(wait)
 }
 
 /// What an idle buffer keeps of its memory after a huge batch.

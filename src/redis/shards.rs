@@ -282,10 +282,8 @@ impl Shards {
     /// Where asked for, each server tells who has got what was sent to it.
     fn wait_for_replicas(&mut self) {
         if let Some(wait) = wait(self.fence.durability()) {
-            let mut command = Commands::default();
-            command.command(&wait.iter().map(Vec::as_slice).collect::<Vec<_>>());
             for shard in self.shards.iter_mut().filter(|shard| shard.is_busy()) {
-                shard.wait(command.bytes(), self.fence.durability());
+                shard.wait(wait.bytes(), self.fence.durability());
             }
         }
     }
@@ -426,26 +424,12 @@ impl Shards {
         let Some(shard) = self.shards.get_mut(place) else { return Poll::Pending };
         let connection = &mut shard.connection;
         connection.poll_send(cx, self.last.bytes(), &mut self.last_sent)?;
-        loop {
-            let Some(transcript) = &mut self.transcript else {
-                let failed = self.carried_out();
-                return Poll::Ready(Ok(Done { failed, last: None }));
-            };
-            let read = transcript.read(connection.input.unread());
-            let Ok((count, verdict)) = read else { return Poll::Ready(Err(connection.nonsense())) };
-            connection.input.consume(count);
-            if let Some(verdict) = verdict {
-                return Poll::Ready(self.judge(verdict));
-            }
-            match connection.poll_fill(cx, connection.input.len() + 1) {
-                Poll::Ready(Ok(_)) => self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(connection.io_error(e))),
-                Poll::Pending => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    return Poll::Ready(Err(connection.silent()));
-                }
-            }
-        }
+        let Some(transcript) = &mut self.transcript else {
+            let failed = self.carried_out();
+            return Poll::Ready(Ok(Done { failed, last: None }));
+        };
+        let verdict = ready!(transcript.poll_verdict(cx, connection, self.timer.as_mut()))?;
+        Poll::Ready(self.judge(verdict))
     }
 
     fn judge(&mut self, verdict: Verdict) -> Result<Done, Error> {

@@ -8,7 +8,14 @@
 //! EXEC does not roll back, so each of its n replies is looked at. What is not expected is kept with
 //! the number of its command; nothing is taken for success because nobody looked.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep};
+
+use super::connect::REPLY_TIMEOUT;
 use super::resp::{Element, Unread, element};
+use super::{Connection, Error};
 use crate::config::Durability;
 
 /// What came of a batch.
@@ -95,6 +102,33 @@ impl Transcript {
             read += length;
             if let Some(verdict) = self.take(found)? {
                 return Ok((read, Some(verdict)));
+            }
+        }
+    }
+
+    /// Reads what the connection receives until the verdict is there. `timer` tells when it has been silent for
+    /// too long.
+    pub(super) fn poll_verdict(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Poll<Result<Verdict, Error>> {
+        loop {
+            let read = self.read(connection.input.unread());
+            let Ok((count, verdict)) = read else { return Poll::Ready(Err(connection.nonsense())) };
+            connection.input.consume(count);
+            if let Some(verdict) = verdict {
+                return Poll::Ready(Ok(verdict));
+            }
+            match connection.poll_fill(cx, connection.input.len() + 1) {
+                // Slow is not dead: as long as replies come, we wait.
+                Poll::Ready(Ok(_)) => timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT),
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(connection.io_error(e))),
+                Poll::Pending => {
+                    ready!(timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(connection.silent()));
+                }
             }
         }
     }

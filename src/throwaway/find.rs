@@ -37,6 +37,14 @@ pub fn postgres_installations() -> Vec<Installation> {
     found
 }
 
+/// Whether both servers are there; the error tells of both at once.
+pub fn installed() -> Result<()> {
+    match (postgres(None), redis()) {
+        (Err(one), Err(other)) => Err(Error::BothNotInstalled(Box::new(one), Box::new(other))),
+        (one, other) => one.map(|_| ()).and(other.map(|_| ())),
+    }
+}
+
 /// The PostgreSQL to use: the first one, or the first one of the wanted major version.
 pub(super) fn postgres(version: Option<u32>) -> Result<Installation> {
     if let Some(bin) = env::var_os("TEST_POSTGRES_BIN") {
@@ -50,17 +58,16 @@ pub(super) fn postgres(version: Option<u32>) -> Result<Installation> {
         }
     }
     postgres_installations().into_iter().find(|i| version.is_none_or(|v| v == i.version)).ok_or_else(|| {
-        let (name, debian, brew) = match version {
-            None => ("PostgreSQL server".to_owned(), "postgresql".to_owned(), "postgresql@17".to_owned()),
-            Some(v) => {
-                (format!("PostgreSQL {v} server"), format!("postgresql-{v}"), format!("postgresql@{v}"))
-            }
+        let (name, debian, fedora, brew) = match version {
+            None => ("PostgreSQL server".to_owned(), "postgresql".to_owned(), String::new(), 17),
+            Some(v) => (format!("PostgreSQL {v} server"), format!("postgresql-{v}"), v.to_string(), v),
         };
         Error::NotInstalled {
             what: name,
             hint: format!(
-                "install it with `apt-get install {debian}` (Debian, Ubuntu) or `brew install {brew}`, \
-                     or name its bin directory in TEST_POSTGRES_BIN"
+                "install it with `apt-get install {debian}` (Debian, Ubuntu), \
+                 `dnf install postgresql{fedora}-server` (Fedora) or `brew install postgresql@{brew}` (Homebrew), \
+                 or name its bin directory in TEST_POSTGRES_BIN"
             ),
         }
     })
@@ -88,8 +95,8 @@ pub(super) fn redis() -> Result<PathBuf> {
         })
         .ok_or_else(|| Error::NotInstalled {
             what: "Redis server".to_owned(),
-            hint: "install it with `apt-get install redis-server` (Debian, Ubuntu) or `brew install redis`, \
-                   or name the program in TEST_REDIS_SERVER"
+            hint: "install it with `apt-get install redis-server` (Debian, Ubuntu), `dnf install valkey` (Fedora) \
+                   or `brew install redis` (Homebrew), or name the program in TEST_REDIS_SERVER"
                 .to_owned(),
         })
 }

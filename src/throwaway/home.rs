@@ -1,8 +1,9 @@
 //! One directory for all servers of this process, and the janitor that clears it when we end.
 
 use std::env;
-use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,7 +42,7 @@ cd / && rm -rf "$1"
 struct Home {
     path: PathBuf,
     /// Holds the pipe whose closing tells the janitor that we are gone.
-    _janitor: Child,
+    janitor: Child,
 }
 
 static HOME: Mutex<Option<Home>> = Mutex::new(None);
@@ -64,7 +65,7 @@ fn home() -> Result<PathBuf> {
         .process_group(0)
         .spawn()
         .doing(|| "start /bin/sh".to_owned())?;
-    *home = Some(Home { path: path.clone(), _janitor: janitor });
+    *home = Some(Home { path: path.clone(), janitor });
     Ok(path)
 }
 
@@ -89,6 +90,16 @@ fn create() -> Result<PathBuf> {
             }
             Err(e) => return Err(e).doing(|| format!("create {}", path.display())),
         }
+    }
+}
+
+/// Lets the janitor do its work now and waits for it, for those who want to see nothing left when they end.
+/// All servers must have been dropped, and no more can be started.
+pub fn clear_up() {
+    let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Home { mut janitor, .. }) = home {
+        drop(janitor.stdin.take());
+        let _ = janitor.wait();
     }
 }
 
@@ -136,6 +147,20 @@ impl Directory {
     pub fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Makes a file in it that only we may read.
+    pub fn put_private(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        write_private(&path, contents)?;
+        Ok(path)
+    }
+}
+
+pub(super) fn write_private(path: &Path, contents: &str) -> Result<()> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    opened
+        .and_then(|mut file| file.write_all(contents.as_bytes()))
+        .doing(|| format!("write {}", path.display()))
 }
 
 impl Drop for Directory {

@@ -27,8 +27,8 @@ pub mod postgres;
 mod process;
 pub mod redis;
 
-pub use find::{Installation, postgres_installations};
-pub use home::{Directory, Leash};
+pub use find::{Installation, installed, postgres_installations};
+pub use home::{Directory, Leash, clear_up};
 pub use port::free as free_port;
 pub use postgres::{Postgres, Shutdown};
 pub use redis::Redis;
@@ -47,6 +47,9 @@ pub enum Error {
         /// How to get it.
         hint: String,
     },
+    /// The same of PostgreSQL and of Redis.
+    #[error("{0}; {1}")]
+    BothNotInstalled(Box<Error>, Box<Error>),
     /// A system call failed.
     #[error("cannot {doing}: {source}")]
     Io {

@@ -30,6 +30,9 @@ pub struct Settings {
     pub version: Option<u32>,
     /// Write through to the disk. Off, a kill -9 of the server is still survived, a power cut not.
     pub fsync: bool,
+    /// Trust nobody but the user that runs the server (and root), who comes by the Unix socket; whoever
+    /// comes by TCP needs a password. Otherwise everybody on this machine is trusted.
+    pub private: bool,
     /// Further lines for `postgresql.conf`.
     pub options: Vec<(String, String)>,
 }
@@ -52,7 +55,10 @@ pub enum Shutdown {
     Immediate,
 }
 
-/// A server on 127.0.0.1 that is stopped and removed when dropped. Everybody is trusted.
+/// What [`Settings::private`] puts into `pg_hba.conf`; the permissions of the socket keep others from it.
+const PRIVATE: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// A server on 127.0.0.1 that is stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     // Before the directory, so that nothing is written while it is removed.
@@ -122,6 +128,9 @@ impl Postgres {
             .open(&file)
             .and_then(|mut f| f.write_all(configuration(settings, postgres.directory.path()).as_bytes()))
             .doing(|| format!("write {}", file.display()))?;
+        if settings.private {
+            postgres.put_file("pg_hba.conf", PRIVATE)?;
+        }
         loop {
             match postgres.launch() {
                 // Ports are given once, so this ends at the latest when they are used up.
@@ -326,6 +335,7 @@ fn configuration(settings: &Settings, sockets: &Path) -> String {
     let own = [
         ("listen_addresses", "127.0.0.1"),
         ("unix_socket_directories", &sockets.to_string_lossy()),
+        ("unix_socket_permissions", if settings.private { "0700" } else { "0777" }),
         ("wal_level", "logical"),
         ("max_wal_senders", "20"),
         ("max_replication_slots", "20"),

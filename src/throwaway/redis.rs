@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::home::Directory;
+use super::account::Account;
+use super::home::{Directory, write_private};
 use super::process::{Process, port_taken};
-use super::{Doing as _, Result, find, port};
+use super::{Result, find, port};
 
 /// How a server is to be started.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +22,10 @@ pub struct Settings {
     /// takes the options of redis-server, and must become the server (`exec`), not start it.
     pub command: Vec<String>,
     /// Lines of a configuration file, which the server may rewrite: a sentinel keeps there what it knows.
+    /// Nobody else may read it, so a password can be in it.
     pub configuration: Option<String>,
+    /// Run as the user that runs PostgreSQL, also when we are root. The program must be within its reach.
+    pub unprivileged: bool,
     /// Keep every write across a kill -9: an append-only file, synced before each reply.
     pub durable: bool,
     /// Further arguments for the server, such as `["--maxmemory", "10mb"]`.
@@ -49,6 +53,7 @@ pub struct Redis {
     // Before the directory, so that nothing is written while it is removed.
     process: Option<Process>,
     directory: Directory,
+    account: Account,
     program: PathBuf,
     settings: Settings,
     port: u16,
@@ -64,9 +69,11 @@ impl Redis {
             Some(program) => PathBuf::from(program),
             None => find::redis()?,
         };
+        let account = if settings.unprivileged { Account::unprivileged()? } else { Account::Ours };
         let mut redis = Self {
             process: None,
-            directory: Directory::new("redis")?,
+            directory: Directory::owned_by(account, "redis")?,
+            account,
             program,
             settings,
             port: port::free()?,
@@ -110,6 +117,7 @@ impl Redis {
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         }
         command.args(&self.settings.arguments);
+        self.account.run(&mut command);
         let name = format!("Redis on port {}", self.port);
         let mut process = Process::spawn(name, &mut command, &self.log_file(), Signal::KILL)?;
         let port = self.port;
@@ -123,7 +131,8 @@ impl Redis {
         let Some(lines) = &self.settings.configuration else { return Ok(None) };
         let path = self.directory.path().join("server.conf");
         if !path.exists() {
-            fs::write(&path, lines).doing(|| format!("write {}", path.display()))?;
+            write_private(&path, lines)?;
+            self.account.own(&path)?;
         }
         Ok(Some(path))
     }
@@ -161,6 +170,11 @@ impl Redis {
     /// True while the process runs.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|p| matches!(p.exited(), Ok(None)))
+    }
+
+    /// The program that runs.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Where to connect.

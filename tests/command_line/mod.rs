@@ -3,6 +3,7 @@
 mod completions;
 mod configuration;
 mod databases;
+mod demo;
 mod help;
 mod hostile_names;
 mod judge;
