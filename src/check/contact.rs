@@ -47,6 +47,8 @@ pub(super) struct Contact {
     pub(super) stage: Stage,
     /// Why it ended there.
     pub(super) error: String,
+    /// It was at a server that the cluster named.
+    pub(super) named_by_cluster: bool,
 }
 
 impl Contact {
@@ -67,6 +69,7 @@ impl Contact {
             who: format!("{} in database {}", url.user, url.dbname),
             stage: Stage::In,
             error: String::new(),
+            named_by_cluster: false,
         }
     }
 
@@ -86,12 +89,27 @@ impl Contact {
             who: format!("{}, database {}", user(url), url.database),
             stage: Stage::In,
             error: String::new(),
+            named_by_cluster: false,
         }
     }
 
     pub(super) fn failed_at(&mut self, stage: Stage, error: impl ToString) {
         self.stage = stage;
         self.error = error.to_string();
+    }
+
+    /// One of the servers of a cluster; of several, those where we came least far are told.
+    pub(super) fn failed_at_node(&mut self, stage: Stage, host: &RedisHost, error: &redis::Error) {
+        let mut error = error.to_string();
+        if !error.contains(&host.to_string()) {
+            error = format!("{host}: {error}");
+        }
+        self.named_by_cluster = true;
+        if stage == self.stage && !self.error.is_empty() {
+            self.error = format!("{}; {error}", self.error);
+        } else if stage < self.stage {
+            (self.stage, self.error) = (stage, error);
+        }
     }
 }
 
@@ -115,6 +133,7 @@ pub(super) fn stage_of_postgres(error: &postgres::Error) -> Stage {
 
 pub(super) fn stage_of_redis(error: &redis::Error) -> Stage {
     match error {
+        redis::Error::Tls { .. } => Stage::Tls,
         redis::Error::Io { source, .. } if is_tls(source) => Stage::Tls,
         redis::Error::Io { .. } | redis::Error::Silent { .. } => Stage::Reach,
         redis::Error::Setting(words) if is_about_tls(words) => Stage::Tls,
@@ -135,12 +154,17 @@ fn reach(contact: &Contact, findings: &mut Findings<'_>) {
         findings.ok(&contact.address);
         return;
     }
-    findings.not_ready(crate::error::Problem {
-        found: contact.error.clone(),
-        mend: "see that the server runs, that host and port in the URL are right, and that no firewall (security \
-               group) stands between"
-            .to_owned(),
-    });
+    let mend = match contact.named_by_cluster {
+        false => {
+            "see that the server runs, that host and port in the URL are right, and that no firewall (security group) \
+             stands between"
+        }
+        true => {
+            "the cluster names its servers so (CLUSTER SLOTS): see that it runs, and that this address can be reached \
+             from here, else set cluster-announce-ip, cluster-announce-hostname or cluster-announce-port on the server"
+        }
+    };
+    findings.not_ready(crate::error::Problem { found: contact.error.clone(), mend: mend.to_owned() });
 }
 
 fn tls(contact: &Contact, findings: &mut Findings<'_>) {

@@ -16,6 +16,7 @@
 //! words, since both call the same functions; [`start`] is the part that `run` performs itself.
 
 mod contact;
+mod nodes;
 mod platform;
 mod report;
 mod rights;
@@ -27,6 +28,7 @@ pub(crate) mod start;
 mod target;
 
 use contact::Contact;
+use nodes::Node;
 use report::{Finding, Findings, Report};
 use seen::{Source, Target};
 
@@ -50,7 +52,9 @@ enum Look {
     Source(fn(&Source<'_>, &mut Findings<'_>)),
     RedisContact(fn(&Contact, &mut Findings<'_>)),
     Target(fn(&Target<'_>, &mut Findings<'_>)),
-    Both(fn(&Source<'_>, &Target<'_>, &mut Findings<'_>)),
+    /// Each server that holds data.
+    Node(fn(&Target<'_>, &Node, &mut Findings<'_>)),
+    Both(fn(&Source<'_>, &Target<'_>, &Node, &mut Findings<'_>)),
 }
 
 /// All checks, in the order in which they are best mended.
@@ -107,7 +111,12 @@ pub(crate) async fn preflight(config: &Config, file: &str) -> Report {
             (Look::RedisContact(look), ..) => look(&redis, &mut findings),
             (Look::Source(look), Some(source), _) => look(source, &mut findings),
             (Look::Target(look), _, Some(target)) => look(target, &mut findings),
-            (Look::Both(look), Some(source), Some(target)) => look(source, target, &mut findings),
+            (Look::Node(look), _, Some(target)) => {
+                nodes::each(check, |node, findings| look(target, node, findings), target, &mut found);
+            }
+            (Look::Both(look), Some(source), Some(target)) => {
+                nodes::each(check, |node, findings| look(source, target, node, findings), target, &mut found);
+            }
             _ => skipped.push(check.name),
         }
     }

@@ -46,6 +46,13 @@ pub(crate) struct Finding {
     pub(super) mend: Option<String>,
 }
 
+impl Finding {
+    /// Says at whom it was found.
+    pub(super) fn at(self, who: &str) -> Finding {
+        Finding { found: format!("{who}: {}", self.found), ..self }
+    }
+}
+
 /// Where one check puts what it finds.
 #[derive(Debug)]
 pub(super) struct Findings<'a> {

@@ -12,13 +12,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{Output, OutputKind};
+use crate::config::{Durability, Output, OutputKind};
 use crate::error::Problem;
 use crate::pipeline::checkpoint::Keys;
 use crate::plan::Plan;
 use crate::plan::key::KeyPattern;
 use crate::redis::resp::{Commands, Reply};
-use crate::redis::{Connection, Error};
+use crate::redis::{Connection, Error, Spread};
 
 /// A right that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ const MOST: usize = 10_000;
 /// Tries all commands of the pipeline, over a connection of its own; those that are missing, each once.
 pub(crate) async fn missing<'p>(
     mut redis: Connection,
-    keys: &Keys,
+    (keys, spread, durability): (&Keys, Spread, Durability),
     plans: impl Iterator<Item = (&'p Plan, &'p [Output])>,
 ) -> Result<BTreeSet<Missing>, Error> {
     let mut opening = Commands::default();
@@ -57,6 +57,8 @@ pub(crate) async fn missing<'p>(
         return Ok(exec.into_iter().collect());
     }
     let mut trials = own(keys);
+    trials.extend(of_sharded(spread));
+    trials.extend(of_durability(durability));
     for (plan, outputs) in plans {
         let sinks = plan.sinks.iter().zip(outputs);
         trials.extend(sinks.flat_map(|(sink, output)| of(&sink.pattern(), output)));
@@ -114,7 +116,8 @@ impl Trial {
             return Some(Missing::Keys(self.keys.clone()));
         }
         let name = self.arguments.first().map(|name| String::from_utf8_lossy(name).to_lowercase());
-        let sub = self.arguments.get(1).filter(|_| name.as_deref() == Some("xinfo"));
+        let has_subcommands = |name: &str| ["xinfo", "client", "cluster"].contains(&name);
+        let sub = self.arguments.get(1).filter(|_| name.as_deref().is_some_and(has_subcommands));
         let sub =
             sub.map_or(String::new(), |sub| format!("|{}", String::from_utf8_lossy(sub).to_lowercase()));
         Some(Missing::Command(name.unwrap_or_default() + &sub))
@@ -150,6 +153,32 @@ fn own(keys: &Keys) -> Vec<Trial> {
     let is_beside = |key: &&[u8]| key.starts_with(keys.beside.as_bytes());
     let glob = |arguments: &[&[u8]]| if arguments.iter().any(is_beside) { &beside } else { &all };
     trials.iter().map(|arguments| Trial::new(glob(arguments), arguments)).collect()
+}
+
+/// What the lanes do where Redis is sharded.
+fn of_sharded(spread: Spread) -> Vec<Trial> {
+    let name: &[&[&[u8]]] = &[
+        &[b"CLIENT", b"SETNAME", b"n"],
+        &[b"CLIENT", b"ID"],
+        &[b"CLIENT", b"LIST"],
+        &[b"CLIENT", b"KILL", b"ID", b"0"],
+    ];
+    let moving: &[&[&[u8]]] = &[&[b"ASKING"], &[b"CLUSTER", b"SLOTS"], &[b"CLUSTER", b"NODES"]];
+    let trials: &[&[&[&[u8]]]] = match spread {
+        Spread::Whole => &[],
+        Spread::Endpoint => &[name],
+        Spread::Cluster => &[name, moving],
+    };
+    trials.iter().copied().flatten().map(|arguments| Trial::new("", arguments)).collect()
+}
+
+/// What waits for replicas or the disk.
+fn of_durability(durability: Durability) -> Option<Trial> {
+    match durability {
+        Durability::Memory => None,
+        Durability::Replicas(_) => Some(Trial::new("", &[b"WAIT", b"0", b"1"])),
+        Durability::AppendOnly(_) => Some(Trial::new("", &[b"WAITAOF", b"0", b"0", b"1"])),
+    }
 }
 
 /// What an output does.

@@ -3,18 +3,19 @@
 //! Each question can fail by itself, mostly for want of a right; then its answer is the reason, and the
 //! checks that needed it say that they could not look.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::contact::{Contact, Stage, stage_of_postgres, stage_of_redis};
-use super::rights::{self, Missing};
+use super::nodes::{self, Node};
+use super::rights;
 use super::server::Server;
 use super::target::foreign_keys::Foreign;
 use super::target::info::Info;
-use crate::config::{Config, Output};
-use crate::error::{Error, Problem};
+use crate::config::{Config, Output, RedisHost};
+use crate::error::Error;
 use crate::pipeline::capture::{self, Captured};
 use crate::pipeline::checkpoint::{self, Keys};
 use crate::pipeline::indexes;
@@ -118,13 +119,8 @@ pub(super) struct Transaction {
 pub(super) struct Target<'a> {
     pub(super) config: &'a Config,
     pub(super) spread: redis::Spread,
-    pub(super) info: Seen<Info>,
-    /// Our clock, in ms since 1970, when the server told its own.
-    pub(super) now: f64,
-    pub(super) modules: Seen<Vec<Problem>>,
-    pub(super) missing: Seen<BTreeSet<Missing>>,
-    /// The setting `save`.
-    pub(super) save: Seen<String>,
+    /// Those that answer.
+    pub(super) nodes: Vec<Node>,
     pub(super) has_checkpoint: Seen<bool>,
     pub(super) foreign: Seen<Foreign>,
 }
@@ -262,8 +258,28 @@ pub(super) async fn target<'a>(
     let plans: Vec<(&Plan, &[Output])> = tables.map(Tables::written).unwrap_or_default();
     let outputs = tables.into_iter().flat_map(|tables| tables.chosen.values()).flat_map(|one| &one.outputs);
     let keys = Keys::new(&config.name, redis.spread());
-    let info = told(Info::read(&mut redis).await);
-    let now = now();
+    let needed = indexes::needed_modules(outputs);
+    let mut nodes = Vec::new();
+    for host in nodes::reached(&mut redis, &mut contact).await {
+        let info = told(Info::read(&mut redis, &host).await);
+        let now = now();
+        let missing = match redis.apart(&host).await {
+            Ok(apart) => {
+                let used = (&keys, redis.spread(), config.target.durability);
+                told(rights::missing(apart, used, plans.iter().copied()).await)
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        nodes.push(Node {
+            share: redis.share(&host),
+            info,
+            now,
+            modules: told(indexes::missing_modules(&mut redis, &host, &needed).await),
+            missing,
+            save: save(&mut redis, &host).await,
+            host,
+        });
+    }
     let has_checkpoint = match checkpoint::read(&mut redis, &keys).await {
         Ok(None) => told(checkpoint::read_former(&mut redis, &keys).await).map(|former| !former.is_empty()),
         Ok(Some(_)) => Ok(true),
@@ -272,14 +288,7 @@ pub(super) async fn target<'a>(
     let target = Target {
         config,
         spread: redis.spread(),
-        info,
-        now,
-        modules: told(indexes::missing_modules(&mut redis, outputs).await),
-        missing: match redis::Connection::open(&config.target).await {
-            Ok(apart) => told(rights::missing(apart, &keys, plans.iter().copied()).await),
-            Err(error) => Err(error.to_string()),
-        },
-        save: save(&mut redis).await,
+        nodes,
         foreign: match has_checkpoint {
             Ok(true) => Ok(Foreign::Ours),
             _ => told(Foreign::look(&mut redis, plans.iter().map(|(plan, _)| *plan)).await),
@@ -289,8 +298,8 @@ pub(super) async fn target<'a>(
     (contact, Some(target))
 }
 
-async fn save(redis: &mut redis::Client) -> Seen<String> {
-    match told(redis.call(&[b"CONFIG", b"GET", b"save"]).await)? {
+async fn save(redis: &mut redis::Client, host: &RedisHost) -> Seen<String> {
+    match told(redis.call_at(host, &[b"CONFIG", b"GET", b"save"]).await)? {
         redis::resp::Reply::Array(pair) => {
             pair.get(1).and_then(redis::resp::Reply::text).ok_or_else(|| "Redis does not tell".to_owned())
         }

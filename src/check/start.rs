@@ -1,14 +1,14 @@
 //! The part of the checks that `run` performs itself, before it makes anything: what would end it later,
 //! with the same words, and what its user should know, as warnings in the log.
 //!
-//! It costs one query, one exchange with Redis and what is known anyway, so that the start stays quick.
+//! It costs one query, one exchange with each server of Redis and what is known anyway, so that the start stays quick.
 
 use std::collections::BTreeMap;
 
 use super::contact::user;
 use super::server::Server;
 use super::target::info::Info;
-use super::{rights, secret_files, source, target};
+use super::{nodes, rights, secret_files, source, target};
 use crate::config::{Config, Output};
 use crate::error::{Error, Problem};
 use crate::pipeline::Captured;
@@ -49,28 +49,34 @@ pub(crate) async fn redis(
     (config, file): (&Config, &str),
     captured: &BTreeMap<u32, Captured>,
 ) -> Result<(), Error> {
-    let mut problems = Vec::new();
-    match Info::read(redis).await {
-        Ok(info) => {
-            problems.extend(target::version::problem(&info));
-            if let Some(problem) = target::eviction::problem(&info) {
-                tracing::warn!("{problem}");
-            }
-        }
-        // It may not be asked.
-        Err(redis::Error::Refused { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
     let plans: Vec<(Plan, &[Output])> = captured
         .values()
         .map(|one| Ok((one.plan(file)?, one.outputs.as_slice())))
         .collect::<Result<_, Error>>()?;
-    let written = plans.iter().map(|(plan, outputs)| (plan, *outputs));
     let keys = Keys::new(&config.name, redis.spread());
-    let apart = redis::Connection::open(&config.target).await?;
-    let missing = rights::missing(apart, &keys, written).await?;
-    problems.extend(rights::problem(&missing, user(&config.target.url)));
-    refuse(problems.into_iter())
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for host in redis.masters() {
+        let mut found = Vec::new();
+        match Info::read(redis, &host).await {
+            Ok(info) => {
+                found.extend(target::version::problem(&info));
+                warnings.extend(target::eviction::problem(&info).map(|problem| (host.to_string(), problem)));
+            }
+            // It may not be asked.
+            Err(redis::Error::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let apart = redis.apart(&host).await?;
+        let written = plans.iter().map(|(plan, outputs)| (plan, *outputs));
+        let missing =
+            rights::missing(apart, (&keys, redis.spread(), config.target.durability), written).await?;
+        found.extend(rights::problem(&missing, user(&config.target.url)));
+        problems.extend(found.into_iter().map(|problem| (host.to_string(), problem)));
+    }
+    for problem in nodes::problems(redis, warnings) {
+        tracing::warn!("{problem}");
+    }
+    refuse(nodes::problems(redis, problems).into_iter())
 }
 
 /// One line, as every error is; where there are more, it says so.

@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
         progress.begin_at(checkpoint.position.lsn);
         let mut writer =
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
-        writer.forget_markers(&checkpoint.shards);
+        writer.set_markers(checkpoint.shards);
         let scattered = redis.spread() != Spread::Whole;
         if !scattered && !checkpoint.was_read {
             writer.restore(Packing::probe(&mut redis, &keys.probe).await?);
@@ -182,6 +182,7 @@ impl<'a> Session<'a> {
             start: before,
             written,
             scattered,
+            moved: (0, 0),
             shutdown: pipeline.shutdown.clone(),
             progress,
         };

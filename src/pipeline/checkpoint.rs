@@ -433,8 +433,10 @@ impl Extra {
     }
 
     /// There is a marker with this tag.
-    pub(crate) fn shard(&mut self, tag: &str) {
-        self.0.push((format!("{SHARD}{tag}"), String::new()));
+    pub(crate) fn shard(&mut self, tag: &str) -> String {
+        let field = format!("{SHARD}{tag}");
+        self.0.push((field.clone(), String::new()));
+        field
     }
 
     pub(crate) fn index(&mut self, name: &str, definition: &str) {

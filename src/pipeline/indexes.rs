@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::capture::Captured;
 use super::session::Session;
-use crate::config::{Output, OutputKind};
+use crate::config::{Output, OutputKind, RedisHost};
 use crate::error::{Error, Problem};
 use crate::plan::search::SearchIndex;
 use crate::redis::resp::Reply;
 use crate::redis::{self, Client};
 
 /// A module, the command by which it is known, and what needs it.
-type Module = (&'static str, &'static [u8], &'static str);
+pub(crate) type Module = (&'static str, &'static [u8], &'static str);
 
 const JSON: Module = ("RedisJSON", b"JSON.SET", "`type: json`");
 const SEARCH: Module = ("RediSearch", b"FT.CREATE", "`index`");
@@ -26,19 +26,24 @@ pub(super) async fn require_modules(
     redis: &mut Client,
     outputs: impl Iterator<Item = &Output>,
 ) -> Result<(), Error> {
-    match missing_modules(redis, outputs).await {
-        Ok(missing) => missing.into_iter().next().map_or(Ok(()), |problem| Err(problem.into())),
-        // It may not be asked; should the module be missing, the first write will tell.
-        Err(redis::Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => Ok(()),
-        Err(error) => Err(error.into()),
+    let needed = needed_modules(outputs);
+    for host in redis.masters() {
+        match missing_modules(redis, &host, &needed).await {
+            Ok(missing) => {
+                if let Some(problem) = missing.into_iter().next() {
+                    return Err(problem.into());
+                }
+            }
+            // It may not be asked; should the module be missing, the first write will tell.
+            Err(redis::Error::Refused { reply, .. }) if reply.starts_with("NOPERM") => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }
 
-/// The modules that outputs need and Redis does not have.
-pub(crate) async fn missing_modules(
-    redis: &mut Client,
-    outputs: impl Iterator<Item = &Output>,
-) -> Result<Vec<Problem>, redis::Error> {
+/// The modules that outputs need.
+pub(crate) fn needed_modules<'o>(outputs: impl Iterator<Item = &'o Output>) -> BTreeSet<Module> {
     let mut needed = BTreeSet::new();
     for output in outputs {
         if output.structure.kind() == OutputKind::Json {
@@ -48,9 +53,18 @@ pub(crate) async fn missing_modules(
             needed.insert(SEARCH);
         }
     }
+    needed
+}
+
+/// Those of them that a server does not have.
+pub(crate) async fn missing_modules(
+    redis: &mut Client,
+    host: &RedisHost,
+    needed: &BTreeSet<Module>,
+) -> Result<Vec<Problem>, redis::Error> {
     let mut missing = Vec::new();
     for (module, command, what) in needed {
-        if let Reply::Array(found) = redis.call(&[b"COMMAND", b"INFO", command]).await?
+        if let Reply::Array(found) = redis.call_at(host, &[b"COMMAND", b"INFO", command]).await?
             && found.iter().all(|one| matches!(one, Reply::Nil))
         {
             missing.push(Problem {

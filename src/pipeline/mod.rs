@@ -25,6 +25,7 @@ mod ledger;
 mod messages;
 pub(crate) mod places;
 mod ranges;
+mod read_at;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -54,6 +55,8 @@ pub(super) struct Session<'a> {
     pub(super) written: Position,
     /// Redis is sharded.
     pub(super) scattered: bool,
+    /// How many batches had been written when a slot was found to have moved, and how often that was so.
+    pub(super) moved: (u64, u32),
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) progress: Arc<Progress>,
 }
@@ -94,7 +97,7 @@ impl<'a> Session<'a> {
         if !passes(&error, &self.progress) {
             return Err(error);
         }
-        if matches!(&error, Error::Redis(error) if error.is_moved()) {
+        if matches!(&error, Error::Redis(error) if error.is_moved()) && self.moves_on() {
             // No trouble: slots of a cluster move. Whoever has them now may have to be looked at first.
             let positions = (self.writer.accepted().lsn, self.retention.confirmable());
             let writer = &mut self.writer;
@@ -147,6 +150,15 @@ impl<'a> Session<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Not again and again for the same batch, as where two servers of a cluster each send to the other.
+    fn moves_on(&mut self) -> bool {
+        const OFTEN: u32 = 16;
+        let batches = self.progress.totals.batches.load(Relaxed);
+        let (before, count) = self.moved;
+        self.moved = if before == batches { (batches, count + 1) } else { (batches, 1) };
+        self.moved.1 <= OFTEN
     }
 
     /// There were more dead letters than there may be; somebody may have removed some.
@@ -229,9 +241,10 @@ impl<'a> Session<'a> {
         self.stream.close(self.writer.durable().lsn(), confirmed).await;
         self.control.close().await;
         match result {
-            Ok(result) => result,
             // Nothing is lost: the checkpoint says where to go on.
+            Ok(Err(error)) if passes(&error, &self.progress) => Ok(()),
             Err(_) => Ok(()),
+            Ok(result) => result,
         }
     }
 }

@@ -36,7 +36,6 @@ use crate::lsn::Lsn;
 use crate::plan::{Plan, stream_names};
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::snapshot::{self, Snapshot};
-use crate::postgres::stream::postgres_now;
 use crate::postgres::{Connection, Purpose};
 use crate::progress::{Phase, Progress, TableProgress, Totals};
 use crate::row::{Cell, Change, Row};
@@ -60,6 +59,14 @@ struct Range {
     /// Index in the list of tables.
     table: usize,
     number: u32,
+}
+
+impl Reading {
+    /// One of its streams has got rows of a snapshot that was not read to its end.
+    fn has_begun(&self) -> bool {
+        let streams = self.plan.sinks.iter().filter_map(Sink::stream);
+        streams.map(|stream| stream.name()).any(|name| self.state.told.contains_key(name))
+    }
 }
 
 #[derive(Debug)]
@@ -119,7 +126,8 @@ impl Session<'_> {
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let prepare = prepare(&self.pipeline.config, &mut tables);
         let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
-        let mut workspace = self.snapshot_workspace();
+        let position = self.snapshot_position(tables.iter().any(Reading::has_begun));
+        let mut workspace = self.snapshot_workspace(position);
         let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
         if self.following.is_none() {
@@ -133,9 +141,9 @@ impl Session<'_> {
             );
         }
         self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
-        self.recall_letters().await?;
+        self.recall_letters(position).await?;
         let until = sliced.then(|| Instant::now() + SLICE);
-        let lsn = self.snapshot_position();
+        let lsn = position;
         let progress = Arc::clone(&self.progress);
         let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until, progress };
         if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
@@ -302,31 +310,13 @@ impl Session<'_> {
         Ok(tables)
     }
 
-    /// The position that rows are read at: before what the stream still brings, and not before what it
-    /// has brought.
-    fn snapshot_position(&self) -> Lsn {
-        self.writer.accepted().lsn.max(self.written.lsn)
-    }
-
-    /// For rows that stand directly before that position, and after what was written there.
-    fn snapshot_workspace(&self) -> Workspace {
-        let mut workspace = Workspace::new(&self.pipeline.config);
-        workspace.event.set_id_base(self.id_base);
-        workspace.event.begin_snapshot(self.snapshot_position(), 0, postgres_now());
-        if workspace.event.id_lsn() == self.events.0 {
-            workspace.event.ordinal = self.events.1;
-        }
-        workspace
-    }
-
     /// Rows that were read before an interruption have their dead letters already.
-    async fn recall_letters(&mut self) -> Result<(), Error> {
+    async fn recall_letters(&mut self, lsn: Lsn) -> Result<(), Error> {
         if self.writer.letters().is_empty() {
             return Ok(());
         }
         let mut redis = self.open_redis().await?;
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let lsn = self.snapshot_position();
         let recall = self.writer.letters().recall(&mut redis, lsn);
         Session::meanwhile(&mut self.stream, positions, recall).await
     }
@@ -360,6 +350,11 @@ impl Session<'_> {
             self.writer.extra().table(&table.name, state);
         }
         self.writer.extra().field("snapshot", "running");
+        if self.scattered {
+            // Should it be interrupted before a row is recorded: it goes on at the same position.
+            self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
+            self.writer.extra().events(self.events);
+        }
         self.writer.mark_beside_the_stream();
         // On a signal the stop is noticed where rows are read.
         self.drain().await?;

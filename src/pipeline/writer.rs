@@ -127,6 +127,8 @@ pub(super) struct Writer {
     committed: Vec<i64>,
     /// Rows that are not there yet may be restored.
     packing: Option<Packing>,
+    /// The fields of the checkpoint that name markers.
+    markers: Vec<String>,
     /// How many batches Redis has counted when it was last heard of.
     counted: Option<i64>,
     progress: Arc<Progress>,
@@ -183,6 +185,7 @@ impl Writer {
             commits: Vec::new(),
             committed: Vec::new(),
             packing: None,
+            markers: Vec::new(),
             counted: None,
             progress,
         })
@@ -247,16 +250,28 @@ impl Writer {
         self.open.command(&[b"DEL", self.keys.former.as_bytes()]);
     }
 
-    /// With the next batch, markers that this session does not write are not looked for any more.
-    pub(super) fn forget_markers(&mut self, fields: &[String]) {
-        if !fields.is_empty() {
-            self.open.begin(2 + fields.len());
+    /// The checkpoint names markers in these fields.
+    pub(super) fn set_markers(&mut self, fields: Vec<String>) {
+        self.markers = fields;
+    }
+
+    /// The checkpoint names the markers that are written with it, and no other: one that is not written any
+    /// more, since its slot has another server, would look like that of a shard that has forgotten data.
+    fn name_markers(&mut self) {
+        let mut markers = Vec::new();
+        for tag in self.lanes.tags() {
+            markers.push(self.extra.shard(tag));
+        }
+        self.markers.retain(|field| !markers.contains(field));
+        if !self.markers.is_empty() {
+            self.open.begin(2 + self.markers.len());
             self.open.argument(b"HDEL");
             self.open.argument(self.keys.checkpoint.as_bytes());
-            for field in fields {
+            for field in &self.markers {
                 self.open.argument(field.as_bytes());
             }
         }
+        self.markers = markers;
     }
 
     /// The open batch has reached its limit: nothing may be appended until it was flushed.
@@ -381,9 +396,7 @@ impl Writer {
             repeated: false,
         });
         self.open.append(self.letters.waiting());
-        for tag in self.lanes.tags() {
-            self.extra.shard(tag);
-        }
+        self.name_markers();
         checkpoint::write(&self.keys, written, self.lanes.fence().epoch(), &mut self.extra, &mut self.open);
         Totals::add(&self.progress.totals.sent, self.open.len() as u64);
         self.lanes.send(&mut self.open, || written.marker());

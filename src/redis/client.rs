@@ -135,17 +135,15 @@ impl Client {
             }
             reply => reply?,
         };
-        let nonsense = connection.nonsense();
-        SlotMap::parse(&reply, host).ok_or(nonsense)
+        let mut map = SlotMap::parse(&reply, host).ok_or(connection.nonsense())?;
+        let nodes = connection.call(&[b"CLUSTER", b"NODES"]).await?.text().unwrap_or_default();
+        map.join(&nodes, host);
+        Ok(map)
     }
 
     async fn connection(&mut self, host: &RedisHost) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(host) {
-            let connection = match self.spread {
-                Spread::Cluster => Connection::open_at(&self.target, host).await?,
-                // Sentinels say where it is now.
-                Spread::Whole | Spread::Endpoint => Connection::open(&self.target).await?,
-            };
+            let connection = self.apart(host).await?;
             self.connections.insert(host.clone(), connection);
         }
         self.connections.get_mut(host).ok_or_else(|| Error::Setting(format!("no connection to {host}")))
@@ -307,6 +305,25 @@ impl Client {
             self.connections.remove(host);
         }
         result
+    }
+
+    /// Opens a connection to this server, unless there is one.
+    pub(crate) async fn reach(&mut self, host: &RedisHost) -> Result<(), Error> {
+        self.connection(host).await.map(drop)
+    }
+
+    /// A connection of its own to the server that this one stands for.
+    pub(crate) async fn apart(&self, host: &RedisHost) -> Result<Connection, Error> {
+        match self.spread {
+            Spread::Cluster => Connection::open_at(&self.target, host).await,
+            // Sentinels say where it is now.
+            Spread::Whole | Spread::Endpoint => Connection::open(&self.target).await,
+        }
+    }
+
+    /// How many of the hash slots a server has, of all.
+    pub(crate) fn share(&self, host: &RedisHost) -> f64 {
+        self.map.share(host)
     }
 
     /// The servers that have keys.

@@ -63,6 +63,12 @@ impl Fence {
         self.epoch
     }
 
+    /// Looks whether somebody else has raised the epoch.
+    pub(super) async fn look(&self, connection: &mut Connection) -> Result<(), Error> {
+        let found = connection.call(&[b"GET", self.key.as_bytes()]).await?.text();
+        self.check(found.as_deref())
+    }
+
     /// WATCHes the epoch on a connection. An error when somebody else has raised it since.
     pub(crate) async fn arm(&self, connection: &mut Connection) -> Result<(), Error> {
         connection.call(&[b"WATCH", self.key.as_bytes()]).await?;

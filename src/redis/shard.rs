@@ -27,6 +27,11 @@ pub(super) enum Trouble {
 enum Expected {
     Asking,
     Command(usize),
+    Multi,
+    /// A command of a transaction.
+    Queued,
+    /// The transaction of these commands.
+    Exec(Vec<usize>),
     Wait(Durability),
 }
 
@@ -38,6 +43,8 @@ pub(super) struct Shard {
     sent: usize,
     /// What the replies are to that are still to come.
     expected: VecDeque<Expected>,
+    /// Why the transaction whose replies are being read is not carried out.
+    aborted: Option<String>,
     /// Something has been received since this was looked at.
     heard: bool,
 }
@@ -52,7 +59,8 @@ impl Shard {
                 result?;
             }
         }
-        Ok(Shard { host, connection, out: Vec::new(), sent: 0, expected: VecDeque::new(), heard: false })
+        let expected = VecDeque::new();
+        Ok(Shard { host, connection, out: Vec::new(), sent: 0, expected, aborted: None, heard: false })
     }
 
     /// Adds a command; `place` comes back with what is wrong with it.
@@ -63,6 +71,28 @@ impl Shard {
         }
         self.out.extend_from_slice(command);
         self.expected.push_back(Expected::Command(place));
+    }
+
+    /// Adds commands for one key that are carried out all together or not at all.
+    pub(super) fn queue_together<'c>(
+        &mut self,
+        commands: impl Iterator<Item = (usize, &'c [u8])>,
+        asking: bool,
+    ) {
+        if asking {
+            self.out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+            self.expected.push_back(Expected::Asking);
+        }
+        self.out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+        self.expected.push_back(Expected::Multi);
+        let mut places = Vec::new();
+        for (place, command) in commands {
+            self.out.extend_from_slice(command);
+            self.expected.push_back(Expected::Queued);
+            places.push(place);
+        }
+        self.out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        self.expected.push_back(Expected::Exec(places));
     }
 
     /// Adds the command that waits for replicas or the disk.
@@ -113,7 +143,19 @@ impl Shard {
                                 troubles
                                     .extend(missing.map(|text| (usize::MAX, Trouble::Unacknowledged(text))));
                             }
-                            (_, Expected::Asking) | (None, Expected::Command(_)) => {}
+                            (Some(error), Expected::Multi | Expected::Queued) => {
+                                let error = || String::from_utf8_lossy(error).into_owned();
+                                self.aborted.get_or_insert_with(error);
+                            }
+                            (_, Expected::Exec(places)) => {
+                                let told = rest.get(..length).unwrap_or_default();
+                                let aborted = self.aborted.take();
+                                for (place, error) in executed(places, told, aborted) {
+                                    troubles.push((place, trouble(error.as_bytes(), &self.host, moved)));
+                                }
+                            }
+                            (_, Expected::Asking)
+                            | (None, Expected::Command(_) | Expected::Multi | Expected::Queued) => {}
                         }
                         self.expected.pop_front();
                         read += length;
@@ -137,6 +179,23 @@ impl Shard {
                 Err(e) => return Poll::Ready(Err(self.connection.io_error(e))),
             }
         }
+    }
+}
+
+/// What is wrong with the commands of a transaction, by its reply and what was said when they were queued.
+fn executed(places: &[usize], told: &[u8], aborted: Option<String>) -> Vec<(usize, String)> {
+    let all = |text: String| places.iter().map(|place| (*place, text.clone())).collect();
+    match reply(told) {
+        Ok((Reply::Array(replies), _)) => {
+            let failed = |(place, reply): (&usize, Reply)| match reply {
+                Reply::Error(text) => Some((*place, text)),
+                _ => None,
+            };
+            places.iter().zip(replies).filter_map(failed).collect()
+        }
+        // What was said first is the reason.
+        Ok((Reply::Error(text), _)) => all(aborted.unwrap_or(text)),
+        _ => all("TRYAGAIN the transaction was disturbed".to_owned()),
     }
 }
 

@@ -13,7 +13,8 @@
 //!    refused for good. What was carried out and is not in the checkpoint is done again by whoever goes
 //!    on from it; every command says all that it knows, and entries of streams are refused by their IDs.
 //! 2. *Commands for a key are never carried out in another order.* When one is sent elsewhere (ASK), all later
-//!    ones for its key are sent again behind it. When a slot has another server (MOVED), that may be a
+//!    ones for its key are sent again behind it. Entries of a stream go in one transaction: were some refused
+//!    (OOM, CLUSTERDOWN) and later ones not, a stream would never take the earlier ones. When a slot has another server (MOVED), that may be a
 //!    replica that took over and has forgotten data: nothing is sent to it before its marker was looked at.
 //! 3. *Nobody writes whose time is over.* EXEC is nil for a writer that lost the epoch, but a pipeline has
 //!    no EXEC. So our connections have a name, and whoever takes over raises the epoch and then closes all
@@ -39,7 +40,7 @@ use super::resp::Commands;
 use super::shard::{Shard, Trouble, close_others};
 use super::slots::{SLOTS, SlotMap, slot};
 use super::transcript::{Transcript, Verdict};
-use super::{Client, Error, Spread};
+use super::{Client, Connection, Error, Spread};
 use crate::config::{RedisHost, Target};
 
 /// How often commands are sent after slots that move before we pause.
@@ -72,6 +73,8 @@ enum Stage {
     Idle,
     Data,
     Checkpoint,
+    /// Something of it was refused, or may not have arrived: it has to be sent again as a whole.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,8 @@ pub(crate) struct Shards {
     spans: Vec<Span>,
     /// Those of `spans` that are markers are the last ones.
     markers: usize,
+    /// Carries the checkpoint, and WATCHes the epoch, which other transactions would end.
+    keeper: Option<Connection>,
     /// The checkpoint, and what goes with it: whole, as it is sent.
     last: Commands,
     /// Numbers in the batch of its commands.
@@ -131,6 +136,7 @@ impl Shards {
             in_flight: Commands::transaction(),
             spans: Vec::new(),
             markers: 0,
+            keeper: None,
             last: Commands::transaction(),
             last_indexes: Vec::new(),
             last_sent: 0,
@@ -155,6 +161,7 @@ impl Shards {
     /// Opens what is needed, all anew.
     async fn connect(&mut self) -> Result<(), Error> {
         self.shards.clear();
+        self.keeper = None;
         let mut hosts = self.map.masters().to_vec();
         for host in self.wanted.drain(..) {
             if !hosts.contains(&host) {
@@ -168,13 +175,15 @@ impl Shards {
         let place = self.place_of_checkpoint()?;
         if let Some(shard) = self.shards.get_mut(place) {
             // Before others' connections are closed: somebody may have taken over from us.
-            self.fence.arm(&mut shard.connection).await?;
+            self.fence.look(&mut shard.connection).await?;
         }
         for shard in &mut self.shards {
             close_others(&mut shard.connection, &self.names.connection).await?;
         }
-        if let Some(shard) = self.shards.get_mut(place) {
-            self.fence.renew(&mut shard.connection).await?;
+        if let Some(shard) = self.shards.get(place) {
+            let mut keeper = Shard::open(&self.target, shard.host.clone(), &self.names.connection).await?;
+            self.fence.renew(&mut keeper.connection).await?;
+            self.keeper = Some(keeper.connection);
         }
         Ok(())
     }
@@ -273,9 +282,7 @@ impl Shards {
         self.troubles.clear();
         self.rounds = 0;
         self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
-        for place in 0..self.spans.len() {
-            self.queue(place, None);
-        }
+        self.queue_all((0..self.spans.len()).map(|place| (place, None)).collect());
         self.wait_for_replicas();
     }
 
@@ -288,9 +295,43 @@ impl Shards {
         }
     }
 
-    /// Sends a command to the server that has its slot, or to the one that was named by ASK.
-    fn queue(&mut self, place: usize, ask: Option<&RedisHost>) {
-        let Some(span) = self.spans.get(place) else { return };
+    /// Sends commands, each to the server that has its slot, or to the one that was named by ASK.
+    fn queue_all(&mut self, commands: Vec<(usize, Option<RedisHost>)>) {
+        let mut together = self.entries(&commands);
+        for (place, ask) in commands {
+            let key = self.spans.get(place).and_then(|span| self.in_flight.bytes().get(span.key.clone()));
+            match key.and_then(|key| together.get_mut(key)).map(std::mem::take) {
+                None => self.queue(&[place], ask.as_ref()),
+                // With the first of them, all were sent.
+                Some(places) if places.is_empty() => {}
+                Some(places) => self.queue(&places, ask.as_ref()),
+            }
+        }
+    }
+
+    /// By key, all commands for the streams that get several entries.
+    fn entries(&self, commands: &[(usize, Option<RedisHost>)]) -> HashMap<Vec<u8>, Vec<usize>> {
+        let bytes = self.in_flight.bytes();
+        let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+        let spans = || commands.iter().filter_map(|(place, _)| Some((*place, self.spans.get(*place)?)));
+        let mut counts: HashMap<&[u8], usize> = HashMap::new();
+        for (_, span) in spans().filter(|(_, span)| is_entry(part(&span.bytes))) {
+            *counts.entry(part(&span.key)).or_default() += 1;
+        }
+        counts.retain(|_, count| *count > 1);
+        let mut together: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        if !counts.is_empty() {
+            for (place, span) in spans().filter(|(_, span)| counts.contains_key(part(&span.key))) {
+                together.entry(part(&span.key).to_vec()).or_default().push(place);
+            }
+        }
+        together
+    }
+
+    /// Sends commands for one key; several are carried out together.
+    fn queue(&mut self, places: &[usize], ask: Option<&RedisHost>) {
+        let Some(first) = places.first().copied() else { return };
+        let Some(span) = self.spans.get(first) else { return };
         let shard = match ask {
             Some(host) => self.shards.iter().position(|shard| shard.host == *host),
             None => self.route(span.slot),
@@ -302,15 +343,35 @@ impl Shards {
                 None => format!("CLUSTERDOWN no server has hash slot {}", span.slot),
             };
             self.wanted.extend(host);
-            self.troubles.push((place, Trouble::Refused(reply)));
+            self.troubles.push((first, Trouble::Refused(reply)));
             return;
         };
-        let command = self.in_flight.bytes().get(span.bytes.clone()).unwrap_or_default();
-        shard.queue(command, place, ask.is_some());
+        let (bytes, spans) = (self.in_flight.bytes(), &self.spans);
+        let command = |place: &usize| {
+            let span = spans.get(*place)?;
+            Some((*place, bytes.get(span.bytes.clone())?))
+        };
+        let mut commands = places.iter().filter_map(command);
+        match places {
+            [_] => {
+                if let Some((place, command)) = commands.next() {
+                    shard.queue(command, place, ask.is_some());
+                }
+            }
+            _ => shard.queue_together(commands, ask.is_some()),
+        }
     }
 
     /// Drives the batch in flight; ready when all its replies have been read.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
+        let done = ready!(self.poll_stages(cx));
+        if done.is_err() && !self.is_idle() {
+            self.stage = Stage::Failed;
+        }
+        Poll::Ready(done)
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
         loop {
             match self.stage {
                 Stage::Idle => return Poll::Ready(Ok(Done::default())),
@@ -324,6 +385,10 @@ impl Shards {
                     }
                 }
                 Stage::Checkpoint => return self.poll_checkpoint(cx),
+                Stage::Failed => {
+                    let reply = "TRYAGAIN the batch has to be sent again".to_owned();
+                    return Poll::Ready(Err(Error::Refused { doing: "writing a batch".to_owned(), reply }));
+                }
             }
         }
     }
@@ -412,17 +477,16 @@ impl Shards {
         let sent: Vec<usize> =
             again.iter().filter_map(|(place, _)| Some(self.spans.get(*place)?.index)).collect();
         self.failed.retain(|(index, _)| sent.binary_search(index).is_err());
-        for (place, ask) in again {
-            self.queue(place, ask.as_ref());
-        }
+        self.queue_all(again);
         self.wait_for_replicas();
         Ok(true)
     }
 
     fn poll_checkpoint(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Error>> {
-        let place = self.place_of_checkpoint()?;
-        let Some(shard) = self.shards.get_mut(place) else { return Poll::Pending };
-        let connection = &mut shard.connection;
+        let Some(connection) = &mut self.keeper else {
+            let reply = "TRYAGAIN nobody carries the checkpoint".to_owned();
+            return Poll::Ready(Err(Error::Refused { doing: "writing the checkpoint".to_owned(), reply }));
+        };
         connection.poll_send(cx, self.last.bytes(), &mut self.last_sent)?;
         let Some(transcript) = &mut self.transcript else {
             let failed = self.carried_out();
@@ -488,6 +552,12 @@ impl Shards {
             self.start();
         }
     }
+}
+
+/// The command adds an entry to a stream.
+fn is_entry(command: &[u8]) -> bool {
+    let name = memchr::memchr(b'\n', command).and_then(|end| command.get(end + 1..));
+    name.is_some_and(|name| name.starts_with(b"$4\r\nXADD\r\n"))
 }
 
 pub(crate) fn marker_key(prefix: &str, tag: &str) -> String {

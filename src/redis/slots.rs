@@ -79,6 +79,34 @@ impl SlotMap {
         Some(map)
     }
 
+    /// Adds the masters that have no slots, as CLUSTER NODES of the server at `asked` names them. They may get
+    /// some at any time, and have keys of those that are on their way to them.
+    pub(crate) fn join(&mut self, nodes: &str, asked: &RedisHost) {
+        const AWAY: [&str; 4] = ["fail", "fail?", "handshake", "noaddr"];
+        let named = self.masters.iter().any(|master| match master {
+            RedisHost::Tcp { host, .. } => host.parse::<std::net::IpAddr>().is_err(),
+            RedisHost::Unix(_) => false,
+        });
+        for line in nodes.lines() {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [_, address, flags, ..] = fields.as_slice() else { continue };
+            let mut flags = flags.split(',');
+            let is_there =
+                flags.clone().any(|flag| flag == "master") && !flags.any(|flag| AWAY.contains(&flag));
+            let has_slots = fields.iter().skip(8).any(|slots| !slots.starts_with('['));
+            if !is_there || has_slots {
+                continue;
+            }
+            // 127.0.0.1:6379@16379,name
+            let Some((address, rest)) = address.split_once('@') else { continue };
+            let Some((ip, port)) = address.rsplit_once(':') else { continue };
+            let name = rest.split(',').nth(1).filter(|name| named && !name.is_empty()).unwrap_or(ip);
+            if let (Some(host), Ok(port)) = (known_name(Some(name.to_owned()), asked), port.parse()) {
+                self.index(&RedisHost::Tcp { host, port });
+            }
+        }
+    }
+
     fn index(&mut self, host: &RedisHost) -> Option<u16> {
         let place = self.masters.iter().position(|known| known == host);
         let place = place.unwrap_or_else(|| {
@@ -96,6 +124,14 @@ impl SlotMap {
     pub(crate) fn host(&self, slot: u16) -> Option<&RedisHost> {
         let index = (*self.of.get(usize::from(slot))?)?;
         self.masters.get(usize::from(index))
+    }
+
+    /// What part of all slots a server has.
+    pub(crate) fn share(&self, host: &RedisHost) -> f64 {
+        let place = self.masters.iter().position(|known| known == host);
+        let place = place.and_then(|place| u16::try_from(place).ok());
+        let count = self.of.iter().filter(|of| of.is_some() && **of == place).count();
+        count as f64 / SLOTS as f64
     }
 
     /// A slot has moved.
@@ -197,6 +233,7 @@ mod tests {
             ["a:1", "a:1", "asked:2", "a:1"]
         );
         assert_eq!(map.hole(), None);
+        assert_eq!([map.share(&tcp("a", 1)), map.share(&tcp("c", 3))], [101.0 / 16_384.0, 0.0]);
         map.moved(99, &tcp("c", 3));
         assert_eq!(map.host(99), Some(&tcp("c", 3)));
         let holes = Reply::Array(vec![range(5, 16_383, node("a", 1))]);
@@ -205,6 +242,21 @@ mod tests {
         assert_eq!(SlotMap::parse(&wrong, &tcp("asked", 7)), None);
         let wrong = Reply::Array(vec![range(7, 5, node("a", 1))]);
         assert_eq!(SlotMap::parse(&wrong, &tcp("asked", 7)), None);
+    }
+
+    #[test]
+    fn masters_without_slots() {
+        let mut map = SlotMap::one(tcp("10.0.0.1", 1));
+        let nodes = "a 10.0.0.1:1@11 myself,master - 0 0 1 connected 0-16383\n\
+                     b 10.0.0.2:2@12,two master - 0 0 2 connected [5-<-a]\n\
+                     c :3@13 master - 0 0 3 connected\n\
+                     d 10.0.0.4:4@14 master,fail - 0 0 4 disconnected\n\
+                     e 10.0.0.5:5@15 slave a 0 0 1 connected\n";
+        map.join(nodes, &tcp("asked", 7));
+        assert_eq!(map.masters(), [tcp("10.0.0.1", 1), tcp("10.0.0.2", 2), tcp("asked", 3)]);
+        let mut map = SlotMap::one(tcp("one", 1));
+        map.join(nodes, &tcp("asked", 7));
+        assert_eq!(map.masters(), [tcp("one", 1), tcp("two", 2), tcp("asked", 3)]);
     }
 
     #[test]

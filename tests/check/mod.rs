@@ -1,5 +1,6 @@
 //! `check`: what it finds, what it says, and that it changes nothing.
 
+mod clusters;
 mod postgres;
 mod redis;
 mod report;

@@ -1,5 +1,6 @@
 //! Masters, connections and the program are lost while rows are written.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::{Entries, settle, world};
@@ -81,6 +82,9 @@ fn a_shard_forgets() {
     world.eventually("it streams", || connector.log_contains("streaming"));
     for shard in 0..3 {
         entries.goes_on(&world, 50);
+        let written = entries.written.load(Relaxed);
+        // Else several have forgotten the same, and nothing is left to notice.
+        world.eventually("Redis has caught up", || cluster.get::<u64>(&["XLEN", "log"]) >= written);
         cluster.ask::<String>(shard, &["SAVE"]);
         entries.goes_on(&world, 100);
         let mut server = cluster.server(shard);
@@ -117,4 +121,25 @@ fn a_shard_comes_back_empty() {
     let file = world.config_file();
     let (code, verify) = world.finish(&["verify", "-c", &file.to_string_lossy()]);
     assert_eq!(code, Some(0), "{}\n{}\n{}", verify.stdout(), verify.log(), world.story());
+}
+
+/// A batch that one shard refuses is no reason for a checkpoint, also not when the program is stopped meanwhile.
+#[test]
+fn stopped_while_a_shard_is_full() {
+    let cluster = Cluster::start(3, 0);
+    let world = world(&cluster, false);
+    let workload = Workload::start(&world);
+    let entries = Entries::start(&world);
+    for full in 0..3 {
+        let connector = world.run();
+        world.eventually("it streams", || connector.log_contains("streaming"));
+        entries.goes_on(&world, 20);
+        cluster.ask::<String>(full, &["CONFIG", "SET", "maxmemory", "1"]);
+        world.eventually("it is refused", || connector.log_contains("OOM"));
+        crate::faults::stops_cleanly(&connector);
+        cluster.ask::<String>(full, &["CONFIG", "SET", "maxmemory", "0"]);
+    }
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    settle(&world, &cluster, (workload, entries), &connector);
 }

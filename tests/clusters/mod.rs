@@ -4,6 +4,7 @@
 mod endpoint;
 mod faults;
 mod moving;
+mod tls;
 mod writing;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! A Redis Cluster: masters, their replicas, slots that move.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,18 +26,13 @@ impl Cluster {
     }
 
     pub(crate) fn with(masters: usize, replicas: usize, settings: &rd::Settings) -> Self {
-        let nodes: Vec<RefCell<Redis>> = (0..masters * (1 + replicas))
-            .map(|_| {
-                let settings = settings
-                    .clone()
-                    .set("cluster-enabled", "yes")
-                    .set("cluster-node-timeout", "2000")
-                    .set("cluster-replica-validity-factor", "0")
-                    .set("repl-diskless-sync-delay", "0")
-                    .set("cluster-port", &free_port().unwrap().to_string());
-                RefCell::new(Redis::start(settings).unwrap_or_else(|e| panic!("{e}")))
-            })
-            .collect();
+        Self::with_each(masters, replicas, || start(settings.clone()))
+    }
+
+    /// Each node is made by itself, with [`Cluster::node`].
+    pub(crate) fn with_each(masters: usize, replicas: usize, mut node: impl FnMut() -> Redis) -> Self {
+        let nodes: Vec<RefCell<Redis>> =
+            (0..masters * (1 + replicas)).map(|_| RefCell::new(node())).collect();
         let cluster = Self { nodes, masters };
         cluster.join(masters);
         for replica in masters..cluster.nodes.len() {
@@ -49,15 +46,19 @@ impl Cluster {
         cluster
     }
 
+    /// A node that knows no other yet.
+    pub(crate) fn node(settings: rd::Settings) -> Redis {
+        start(settings)
+    }
+
     fn join(&self, masters: usize) {
         for node in 0..self.nodes.len() {
             if node < masters {
                 let first = usize::from(SLOTS) * node / masters;
                 let last = usize::from(SLOTS) * (node + 1) / masters - 1;
-                self.ask::<String>(
-                    node,
-                    &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()],
-                );
+                let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+                let slots: Vec<&str> = slots.iter().map(String::as_str).collect();
+                self.ask::<String>(node, &[&["CLUSTER", "ADDSLOTS"], &slots[..]].concat());
                 // Else two could have the same, and the one with the lower ID would win.
                 self.ask::<String>(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(node + 1).to_string()]);
             }
@@ -70,7 +71,10 @@ impl Cluster {
     fn meet(&self, node: usize) {
         let port = self.port(0).to_string();
         let info = self.text(0, &["CONFIG", "GET", "cluster-port"]);
-        let bus = info.split_whitespace().last().unwrap().to_owned();
+        let bus = match info.split_whitespace().last() {
+            Some(port) => port.to_owned(),
+            None => (self.port(0) + 10_000).to_string(),
+        };
         self.ask::<String>(node, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
     }
 
@@ -97,11 +101,11 @@ impl Cluster {
 
     /// One more master, without slots.
     pub(crate) fn add(&mut self) -> usize {
-        let settings = rd::Settings::default()
-            .set("cluster-enabled", "yes")
-            .set("cluster-node-timeout", "2000")
-            .set("cluster-port", &free_port().unwrap().to_string());
-        self.nodes.push(RefCell::new(Redis::start(settings).unwrap_or_else(|e| panic!("{e}"))));
+        self.add_node(start(rd::Settings::default()))
+    }
+
+    pub(crate) fn add_node(&mut self, node: Redis) -> usize {
+        self.nodes.push(RefCell::new(node));
         let node = self.nodes.len() - 1;
         self.meet(node);
         self.wait("the new one takes part", || {
@@ -194,22 +198,23 @@ impl Cluster {
     pub(crate) fn owner(&self, slot: u16) -> usize {
         let began = Instant::now();
         loop {
-            for node in 0..self.nodes.len() {
-                let lines = self.text(node, &["CLUSTER", "NODES"]);
-                let own = lines.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
-                let has = own.split(' ').skip(8).any(|range| {
-                    let (first, last) = range.split_once('-').unwrap_or((range, range));
-                    let number = |text: &str| text.parse::<u16>().ok();
-                    number(first)
-                        .zip(number(last))
-                        .is_some_and(|(first, last)| (first..=last).contains(&slot))
-                });
-                if has {
-                    return node;
-                }
+            if let Some(node) = self.owner_now(slot) {
+                return node;
             }
             assert!(began.elapsed() < PATIENCE, "nobody has slot {slot}");
         }
+    }
+
+    /// The same, if it answers at the moment.
+    pub(crate) fn owner_now(&self, slot: u16) -> Option<usize> {
+        let has = |node: &usize| {
+            self.myself(*node).iter().skip(8).any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let number = |text: &str| text.parse::<u16>().ok();
+                number(first).zip(number(last)).is_some_and(|(first, last)| (first..=last).contains(&slot))
+            })
+        };
+        self.all_masters().into_iter().find(has)
     }
 
     /// Moves a slot with its keys, as redis-cli --cluster reshard does.
@@ -219,9 +224,7 @@ impl Cluster {
             return;
         }
         let slot = slot.to_string();
-        let (from_id, to_id) = (self.id(from), self.id(to));
-        self.ask::<String>(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
-        self.ask::<String>(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+        self.announce_move(&slot, from, to);
         let port = self.port(to).to_string();
         loop {
             let keys: Vec<Vec<u8>> = self.ask(from, &["CLUSTER", "GETKEYSINSLOT", &slot, "10"]);
@@ -243,12 +246,126 @@ impl Cluster {
                     .unwrap();
             }
         }
+        self.give_slot(&slot, from, to);
+    }
+
+    /// From now on its keys are at the one or the other.
+    pub(crate) fn announce_move(&self, slot: &str, from: usize, to: usize) {
+        let (from_id, to_id) = (self.id(from), self.id(to));
+        self.ask::<String>(to, &["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
+        self.ask::<String>(from, &["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+    }
+
+    /// All its keys are there: it is another's.
+    pub(crate) fn give_slot(&self, slot: &str, from: usize, to: usize) {
+        let to_id = self.id(to);
         for node in [to, from] {
-            self.ask::<String>(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+            self.ask::<String>(node, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
         }
         for node in 0..self.nodes.len() {
             // Replicas don't take it.
-            let _ = self.try_ask::<String>(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+            let _ = self.try_ask::<String>(node, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
         }
     }
+
+    /// Takes a slot, of which it has the keys, although nobody gives it.
+    pub(crate) fn claim_slot(&self, slot: &str, from: usize, to: usize) {
+        self.ask::<String>(to, &["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]);
+        self.ask::<String>(to, &["CLUSTER", "SETSLOT", slot, "NODE", &self.id(to)]);
+    }
+
+    /// All nodes know the same masters by the same epochs, and no two have the same.
+    pub(crate) fn wait_for_agreement(&self) {
+        let epochs = |node: usize| {
+            let nodes = self.text(node, &["CLUSTER", "NODES"]);
+            let lines = nodes.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let masters = lines.filter(|fields| fields.get(2).is_some_and(|flags| flags.contains("master")));
+            let epoch =
+                |fields: Vec<&str>| Some(((*fields.get(6)?).to_owned(), (*fields.first()?).to_owned()));
+            masters.filter_map(epoch).collect::<BTreeMap<_, _>>()
+        };
+        let count = self.all_masters().len();
+        self.wait("nodes agree", || {
+            let first = epochs(0);
+            first.len() == count && (1..self.nodes.len()).all(|node| epochs(node) == first)
+        });
+    }
+
+    /// What a running node says of itself: its fields, as CLUSTER NODES has them.
+    fn myself(&self, node: usize) -> Vec<String> {
+        if !self.server(node).is_running() {
+            return Vec::new();
+        }
+        let nodes = self.text(node, &["CLUSTER", "NODES"]);
+        let own = nodes.lines().find(|line| line.contains("myself")).unwrap_or_default();
+        own.split(' ').map(str::to_owned).collect()
+    }
+
+    /// The masters, also those without slots.
+    pub(crate) fn all_masters(&self) -> Vec<usize> {
+        let is_master =
+            |node: &usize| self.myself(*node).get(2).is_some_and(|flags| flags.contains("master"));
+        (0..self.nodes.len()).filter(is_master).collect()
+    }
+
+    /// The masters that have slots.
+    pub(crate) fn masters(&self) -> Vec<usize> {
+        let has_slots = |node: &usize| self.myself(*node).get(8).is_some_and(|slots| !slots.starts_with('['));
+        self.all_masters().into_iter().filter(has_slots).collect()
+    }
+
+    pub(crate) fn replica_of(&self, master: usize) -> usize {
+        let id = self.id(master);
+        let is_its = |node: &usize| self.myself(*node).get(3) == Some(&id);
+        let found = (0..self.nodes.len()).find(is_its);
+        found.unwrap_or_else(|| panic!("{master} has no replica"))
+    }
+
+    /// Every replica has what its master has.
+    pub(crate) fn wait_for_replicas(&self) {
+        self.wait("replicas have caught up", || {
+            (0..self.nodes.len()).all(|node| {
+                let info = self.text(node, &["INFO", "replication"]);
+                info.contains("role:master") || info.contains("master_link_status:up")
+            })
+        });
+    }
+
+    /// A connection to each of the masters.
+    pub(crate) fn connections(&self) -> Vec<redis::Connection> {
+        let open = |node: usize| {
+            let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port(node))).unwrap();
+            client.get_connection().unwrap()
+        };
+        self.masters().into_iter().map(open).collect()
+    }
+}
+
+/// One node that knows no other yet.
+fn start(settings: rd::Settings) -> Redis {
+    let settings = settings
+        .set("cluster-enabled", "yes")
+        .set("cluster-node-timeout", "2000")
+        .set("cluster-replica-validity-factor", "0")
+        .set("repl-diskless-sync-delay", "0");
+    let settings = match is_old() {
+        // The bus is 10,000 above the port.
+        true => settings,
+        false => settings.set("cluster-port", &free_port().unwrap().to_string()),
+    };
+    Redis::start(settings).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A Redis before 7.0, which has no `cluster-port`.
+fn is_old() -> bool {
+    static OLD: OnceLock<bool> = OnceLock::new();
+    *OLD.get_or_init(|| {
+        let server = Redis::start(rd::Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+        let client = redis::Client::open(server.url()).unwrap();
+        let found: Vec<String> = redis::cmd("CONFIG")
+            .arg(&["GET", "cluster-port"])
+            .query(&mut client.get_connection().unwrap())
+            .unwrap();
+        found.is_empty()
+    })
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use redis_connect_postgres::throwaway::{Redis, Shutdown, redis as rd};
 
+use super::cluster::{self, Nodes};
 use crate::faults::Random;
-use crate::harness::{Connector, Proxy, Toward, World};
+use crate::harness::{Cluster, Connector, Proxy, Toward, World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -27,6 +28,7 @@ pub(super) enum Fault {
     KillPostgres,
     RestartPostgres(Shutdown),
     Net(Way, Trouble),
+    InCluster(cluster::Fault),
 }
 
 /// Between the program and which server.
@@ -55,10 +57,32 @@ enum Place {
     Postgres,
     WayToRedis,
     WayToPostgres,
+    Slots,
 }
 
 impl Fault {
-    fn random(random: &mut Random) -> Self {
+    /// `cluster` is how Redis is, where it is one.
+    fn random(random: &mut Random, cluster: Option<cluster::Kind>) -> Self {
+        if let Some(kind) = cluster
+            && random.chance(40)
+        {
+            return Fault::InCluster(cluster::Fault::random(random, kind));
+        }
+        let found = Self::of_one_redis(random);
+        match (cluster, found) {
+            (
+                Some(kind),
+                Fault::KillRedis
+                | Fault::FreezeRedis
+                | Fault::FullRedis
+                | Fault::FailOver
+                | Fault::Net(Way::Redis, _),
+            ) => Fault::InCluster(cluster::Fault::random(random, kind)),
+            (_, found) => found,
+        }
+    }
+
+    fn of_one_redis(random: &mut Random) -> Self {
         match random.within(1, 100) {
             1..=18 => Fault::KillProgram,
             19..=21 => Fault::StopProgram,
@@ -80,7 +104,7 @@ impl Fault {
     }
 
     /// One to three that can be on at once.
-    pub(super) fn some(random: &mut Random) -> Vec<Self> {
+    pub(super) fn some(random: &mut Random, cluster: Option<cluster::Kind>) -> Vec<Self> {
         let count = match random.within(1, 10) {
             1..=5 => 1,
             6..=8 => 2,
@@ -88,7 +112,7 @@ impl Fault {
         };
         let mut faults: Vec<Self> = Vec::new();
         while faults.len() < count {
-            let fault = Self::random(random);
+            let fault = Self::random(random, cluster);
             let taken = |place| faults.iter().any(|other| other.places().contains(place));
             if !fault.places().iter().any(taken) {
                 faults.push(fault);
@@ -109,12 +133,15 @@ impl Fault {
             Fault::KillPostgres | Fault::RestartPostgres(_) => &[Place::Postgres],
             Fault::Net(Way::Redis, _) => &[Place::WayToRedis],
             Fault::Net(Way::Postgres, _) => &[Place::WayToPostgres],
+            Fault::InCluster(cluster::Fault::MoveSlots(..)) => &[Place::Slots],
+            Fault::InCluster(fault) if fault.is_alone() => &[Place::Redis, Place::Slots],
+            Fault::InCluster(_) => &[Place::Redis],
         }
     }
 }
 
 impl Trouble {
-    fn random(random: &mut Random) -> Self {
+    pub(super) fn random(random: &mut Random) -> Self {
         match random.within(1, 9) {
             1 | 2 => Trouble::Cut,
             3 => Trouble::Stall,
@@ -128,10 +155,42 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    pub(super) fn begin(self, proxy: &mut Proxy) {
+        match self {
+            Trouble::Cut => proxy.cut(),
+            Trouble::Stall | Trouble::StallThenCut => proxy.stall(true),
+            Trouble::Throttle(rate) => proxy.throttle(rate),
+            Trouble::Delay(ms) => proxy.delay(ms),
+            Trouble::HalfClose(toward) => proxy.half_close(toward),
+            Trouble::Refuse => {
+                proxy.refuse(true);
+                proxy.cut();
+            }
+        }
+    }
+
+    pub(super) fn end(self, proxy: &mut Proxy) {
+        if self == Trouble::StallThenCut {
+            proxy.cut();
+        }
+        proxy.stall(false);
+        proxy.throttle(0);
+        proxy.delay(0);
+        proxy.refuse(false);
+    }
+}
+
+/// Redis, and the way to it.
+pub(super) enum Target {
+    One(Proxy),
+    Cluster(Box<Nodes>),
+}
+
 /// The program and the ways between it and the servers.
 pub(super) struct Stage<'a> {
     world: &'a World,
-    redis: Proxy,
+    redis: Target,
     postgres: Proxy,
     program: Connector,
     /// The instance that slept while `program` took over.
@@ -173,7 +232,7 @@ fn has_begun(program: &Connector) -> bool {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(world: &'a World, (redis, postgres): (Proxy, Proxy)) -> Self {
+    pub(super) fn new(world: &'a World, (redis, postgres): (Target, Proxy)) -> Self {
         let program = world.run();
         Self { world, redis, postgres, program, replaced: None, replacing: false, logs: Vec::new() }
     }
@@ -213,19 +272,10 @@ impl<'a> Stage<'a> {
             Fault::FailOver => self.fail_over(),
             Fault::KillPostgres => self.world.postgres().kill9(),
             Fault::RestartPostgres(how) => self.world.postgres().stop(how).unwrap(),
-            Fault::Net(way, trouble) => {
-                let proxy = self.way(way);
-                match trouble {
-                    Trouble::Cut => proxy.cut(),
-                    Trouble::Stall | Trouble::StallThenCut => proxy.stall(true),
-                    Trouble::Throttle(rate) => proxy.throttle(rate),
-                    Trouble::Delay(ms) => proxy.delay(ms),
-                    Trouble::HalfClose(toward) => proxy.half_close(toward),
-                    Trouble::Refuse => {
-                        proxy.refuse(true);
-                        proxy.cut();
-                    }
-                }
+            Fault::Net(way, trouble) => trouble.begin(self.way(way)),
+            Fault::InCluster(fault) => {
+                let world = self.world;
+                self.nodes().begin(world, fault);
             }
         }
     }
@@ -237,16 +287,8 @@ impl<'a> Stage<'a> {
             Fault::FreezeRedis => self.world.redis_server().resume(),
             Fault::FullRedis => self.world.redis(&["CONFIG", "SET", "maxmemory", "0"]),
             Fault::KillPostgres | Fault::RestartPostgres(_) => self.world.postgres().start_again().unwrap(),
-            Fault::Net(way, trouble) => {
-                let proxy = self.way(way);
-                if trouble == Trouble::StallThenCut {
-                    proxy.cut();
-                }
-                proxy.stall(false);
-                proxy.throttle(0);
-                proxy.delay(0);
-                proxy.refuse(false);
-            }
+            Fault::Net(way, trouble) => trouble.end(self.way(way)),
+            Fault::InCluster(fault) => self.nodes().end(fault),
             Fault::KillProgram
             | Fault::StopProgram
             | Fault::TakeOverFromDead
@@ -257,6 +299,9 @@ impl<'a> Stage<'a> {
 
     /// After the faults have ended: the program runs, and of two instances one has given up or waits.
     pub(super) fn recover(&mut self) {
+        if let Target::Cluster(nodes) = &mut self.redis {
+            nodes.recover();
+        }
         if let Some(first) = self.replaced.take() {
             self.world.eventually("the second one is at work", || {
                 self.keep_running();
@@ -359,13 +404,37 @@ impl<'a> Stage<'a> {
 
     /// Redis is reached as quickly as it can be.
     pub(super) fn open_the_way(&mut self) {
-        self.redis.throttle(0);
+        if let Target::One(redis) = &self.redis {
+            redis.throttle(0);
+        }
+    }
+
+    /// The cluster, where Redis is one.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        match &self.redis {
+            Target::One(_) => None,
+            Target::Cluster(nodes) => Some(&nodes.cluster),
+        }
+    }
+
+    fn nodes(&mut self) -> &mut Nodes {
+        match &mut self.redis {
+            Target::Cluster(nodes) => nodes,
+            Target::One(_) => panic!("Redis is no cluster"),
+        }
     }
 
     fn way(&mut self, way: Way) -> &mut Proxy {
         match way {
-            Way::Redis => &mut self.redis,
+            Way::Redis => self.one_redis(),
             Way::Postgres => &mut self.postgres,
+        }
+    }
+
+    fn one_redis(&mut self) -> &mut Proxy {
+        match &mut self.redis {
+            Target::One(proxy) => proxy,
+            Target::Cluster(_) => panic!("each node of a cluster has its own way"),
         }
     }
 
@@ -390,8 +459,8 @@ impl<'a> Stage<'a> {
                 && is(new, "aof_rewrite_in_progress", "0")
                 && is(new, "aof_rewrite_scheduled", "0")
         });
-        self.redis.refuse(true);
-        self.redis.cut();
+        self.one_redis().refuse(true);
+        self.one_redis().cut();
         self.world.eventually("the replica has everything", || {
             // What the program had sent is carried out, since its connection is gone.
             let offset = field(old, "master_repl_offset");
@@ -403,7 +472,7 @@ impl<'a> Stage<'a> {
         std::mem::swap(&mut *self.world.redis_server(), &mut replica);
         replica.kill9();
         ask(new, &["REPLICAOF", "NO", "ONE"]);
-        self.redis.lead_to(new);
-        self.redis.refuse(false);
+        self.one_redis().lead_to(new);
+        self.one_redis().refuse(false);
     }
 }

@@ -8,16 +8,21 @@
 //!                └── rows (SQL) ───────────────> keys: every structure equal
 //! ```
 //!
+//! The same is tried with a Redis Cluster, where slots move meanwhile ([`cluster`]).
+//!
 //! A seed makes everything that is tried: what the writers write, which faults there are, when, and
 //! for how long. Seeds share nothing. When one fails it is printed, with how to run it again:
 //!
 //! ```text
-//!   TORTURE_FIRST_SEED=17 TORTURE_SEEDS=1 ./test torture
+//!   TORTURE_FIRST_SEED=17 TORTURE_SEEDS=1 ./test torture::torture
+//!   TORTURE_FIRST_SEED=17 TORTURE_CLUSTER_SEEDS=1 ./test torture::in_a_cluster
 //! ```
 
+mod cluster;
 mod events;
 mod faults;
 mod history;
+mod reader;
 mod tables;
 mod told;
 mod writers;
@@ -32,8 +37,10 @@ use std::time::{Duration, Instant};
 use redis_connect_postgres::throwaway::{postgres as pg, redis as rd};
 
 use crate::faults::Random;
-use crate::harness::{Config, Proxy, Settings, World};
-use faults::{Fault, Stage};
+use crate::harness::{Cluster, Config, Proxy, Settings, World};
+use cluster::{Kind, Nodes};
+use faults::{Fault, Stage, Target};
+use reader::Reader;
 use told::Failure;
 use writers::Writers;
 
@@ -44,11 +51,43 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// What Redis is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Redis {
+    One,
+    Cluster,
+}
+
+impl Redis {
+    /// How many seeds are tried where nobody says otherwise: few, so that everybody runs them with every change.
+    fn seeds(self) -> u64 {
+        match self {
+            Redis::One => number("TORTURE_SEEDS", 20),
+            Redis::Cluster => number("TORTURE_CLUSTER_SEEDS", 4),
+        }
+    }
+
+    fn again(self) -> &'static str {
+        match self {
+            Redis::One => "TORTURE_SEEDS=1 ./test torture::torture",
+            Redis::Cluster => "TORTURE_CLUSTER_SEEDS=1 ./test torture::in_a_cluster",
+        }
+    }
+}
+
 #[test]
 fn torture() {
-    // Few, so that everybody runs them with every change.
+    try_all(Redis::One);
+}
+
+#[test]
+fn in_a_cluster() {
+    try_all(Redis::Cluster);
+}
+
+fn try_all(redis: Redis) {
     let first = number("TORTURE_FIRST_SEED", 1);
-    let seeds = number("TORTURE_SEEDS", 20);
+    let seeds = redis.seeds();
     // A seed waits for most of its time: for servers to start, and for silence to be noticed.
     let processors = thread::available_parallelism().map_or(2, |n| n.get() as u64);
     let workers = number("TORTURE_WORKERS", 2 * processors);
@@ -66,7 +105,8 @@ fn torture() {
                         return;
                     }
                     // The thread's name is the world's.
-                    let run = thread::Builder::new().name(format!("torture_{seed}")).spawn(move || one(seed));
+                    let run = thread::Builder::new().name(format!("{redis:?}_{seed}").to_lowercase());
+                    let run = run.spawn(move || one(redis, seed));
                     match run.unwrap().join().unwrap() {
                         Ok(seen) => {
                             println!("seed {seed}: {}", seen.story);
@@ -74,6 +114,7 @@ fn torture() {
                         }
                         Err(failure) => {
                             println!("seed {seed} failed: {}", failure.summary());
+                            let _ = std::fs::write(format!("/tmp/cluster-story-{seed}.log"), failure.story());
                             failed.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, failure);
                         }
                     }
@@ -86,7 +127,7 @@ fn torture() {
     // What is printed the test runner keeps to itself when all is well.
     let _ = writeln!(
         std::io::stderr(),
-        "torture: {run} seeds from {first} in {:.0?}: {} faults, {} transactions, {} changes; {} times PostgreSQL \
+        "torture of {redis:?}: {run} seeds from {first} in {:.0?}: {} faults, {} transactions, {} changes; {} times PostgreSQL \
          could not decode its own log",
         began.elapsed(),
         all.faults,
@@ -109,8 +150,9 @@ fn torture() {
     };
     assert!(
         failed.is_empty(),
-        "{} seeds failed; again: TORTURE_FIRST_SEED=… TORTURE_SEEDS=1 ./test torture\n{}\n\n{}",
+        "{} seeds failed; again: TORTURE_FIRST_SEED=… {}\n{}\n\n{}",
         failed.len(),
+        redis.again(),
         told(Failure::summary, "\n"),
         told(Failure::story, "\n\n")
     );
@@ -138,11 +180,23 @@ impl std::ops::AddAssign for Seen {
 }
 
 /// One seed.
-fn one(seed: u64) -> Result<Seen, Failure> {
+fn one(redis: Redis, seed: u64) -> Result<Seen, Failure> {
     let mut random = Random::new(seed);
     let world = told::catch(|| begin(&mut random))?;
     let mut tried = Vec::new();
-    let seen = told::catch(|| run(&world, seed, &mut random, &mut tried));
+    let seen = told::catch(|| match redis {
+        Redis::One => {
+            let to_redis = Proxy::to(world.redis_port());
+            let url = world.target_url_at(to_redis.port());
+            run(&world, seed, &mut random, (Target::One(to_redis), url, None), &mut tried)
+        }
+        Redis::Cluster => {
+            let kind = Kind::random(&mut random);
+            let nodes = Nodes::start(kind);
+            let url = nodes.url();
+            run(&world, seed, &mut random, (Target::Cluster(Box::new(nodes)), url, Some(kind)), &mut tried)
+        }
+    });
     seen.map_err(|failure| failure.after(&format!("{tried:?}"), &world))
 }
 
@@ -158,19 +212,29 @@ fn begin(random: &mut Random) -> World {
 }
 
 /// Everything else; `tried` is what has been tried so far.
-fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>>) -> Seen {
+fn run(
+    world: &World,
+    seed: u64,
+    random: &mut Random,
+    (redis, target_url, cluster): (Target, String, Option<Kind>),
+    tried: &mut Vec<Vec<Fault>>,
+) -> Seen {
     let began = Instant::now();
-    let (to_redis, to_postgres) = (Proxy::to(world.redis_port()), Proxy::to(world.postgres_port()));
+    let to_postgres = Proxy::to(world.postgres_port());
     let batch = format!("batch: {{ rows: {} }}", [5, 20, 100, 2_000][random.within(0, 3) as usize]);
-    // Nothing that is tried here may lose a change, so no gap may be seen either.
+    // Nothing that is tried here may lose a change, so no gap may be seen either; unless replicas that lack the
+    // newest data take over.
+    let can_lose = cluster.is_some_and(Kind::can_lose);
     let top = format!(
-        "on_gap: fail\nsnapshot: {{ workers: {}, range_rows: {} }}",
+        "on_gap: {}\n{}snapshot: {{ workers: {}, range_rows: {} }}",
+        if can_lose { "resnapshot" } else { "fail" },
+        if cluster.is_some_and(|kind| kind.waits) { "durability: { wait: 1 }\n" } else { "" },
         random.within(1, 3),
         [1_000, 10_000][random.within(0, 1) as usize]
     );
     world.configure(&Config {
         source_url: Some(world.source_url_at(to_postgres.port())),
-        target_url: Some(world.target_url_at(to_redis.port())),
+        target_url: Some(target_url),
         target: &batch,
         tables: tables::CONFIGURATION,
         top: &top,
@@ -182,14 +246,16 @@ fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>
     let more = if random.chance(30) { 1_200 } else { 0 };
     world.sql(&format!("{}; ANALYZE", tables::ROWS.replace("{more}", &more.to_string())));
     // Many snapshots take so long that they are disturbed in some way.
-    if random.chance(50) {
+    if random.chance(50)
+        && let Target::One(to_redis) = &redis
+    {
         to_redis.throttle(random.within(50, 500) * 1_000);
     }
     let writers = Writers::start(world, seed);
-    let mut stage = Stage::new(world, (to_redis, to_postgres));
+    let mut stage = Stage::new(world, (redis, to_postgres));
     for round in 0..random.within(3, 5) {
         random.pause(20, if round == 0 { 400 } else { 900 });
-        let faults = Fault::some(random);
+        let faults = Fault::some(random, cluster);
         tried.push(faults.clone());
         for fault in &faults {
             stage.begin(*fault);
@@ -207,11 +273,20 @@ fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>
     random.pause(50, 300);
     let transactions = writers.stop();
     let mut logs = stage.finish();
-    let checked = check(world, &mut logs).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let checked = check(world, stage.cluster(), &mut logs).unwrap_or_else(|wrong| panic!("{wrong}"));
     let redefined = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
     let redefined = redefined("definition changed") + redefined("the definition of");
     let Checked { changes, keys, undecodable } = checked;
-    let undecodable_too = if undecodable { ", PostgreSQL could not decode its log" } else { "" };
+    let mut more = String::new();
+    if undecodable {
+        more += ", PostgreSQL could not decode its log";
+    }
+    if has_gap(&logs) {
+        more += ", a shard had forgotten rows";
+    }
+    if let Some(kind) = cluster {
+        more += &format!(", {kind:?}");
+    }
     Seen {
         faults: tried.iter().map(Vec::len).sum(),
         transactions,
@@ -219,7 +294,7 @@ fn run(world: &World, seed: u64, random: &mut Random, tried: &mut Vec<Vec<Fault>
         undecodable: undecodable.into(),
         story: format!(
             "{transactions} transactions, {changes} changes, {keys} keys, {redefined} times redefined, {tried:?}, \
-             {:.1?}{undecodable_too}",
+             {:.1?}{more}",
             began.elapsed()
         ),
     }
@@ -233,7 +308,7 @@ struct Checked {
 }
 
 /// Everything is in Redis as it must be; says what was compared, or what is wrong.
-fn check(world: &World, logs: &mut Vec<String>) -> Result<Checked, String> {
+fn check(world: &World, cluster: Option<&Cluster>, logs: &mut Vec<String>) -> Result<Checked, String> {
     let mut last = world.run_with(&["--until-caught-up"]);
     let mut status = last.wait(Duration::from_secs(120));
     if !status.success() && faults::is_undecodable(&last.log()) {
@@ -244,13 +319,14 @@ fn check(world: &World, logs: &mut Vec<String>) -> Result<Checked, String> {
     }
     assert!(status.success(), "--until-caught-up: {}", last.story());
     logs.push(last.log());
-    let (expected, found) = (tables::expected(world), tables::found(world));
+    let redis = Reader::new(world, cluster);
+    let (expected, found) = (tables::expected(world), tables::found(&redis));
     let mut wrong = tables::differences(&expected, &found);
     let history = history::read(world);
     let undecodable = logs.iter().any(|log| faults::is_undecodable(log));
     match &history {
-        _ if undecodable => wrong.extend(events::check_gap(world)),
-        Some(history) => wrong.extend(events::check(world, history, was_interrupted(logs))),
+        _ if undecodable || has_gap(logs) => wrong.extend(events::check_gap(&redis)),
+        Some(history) => wrong.extend(events::check(&redis, history, was_interrupted(logs))),
         None => {}
     }
     if wrong.is_empty() {
@@ -264,6 +340,11 @@ fn check(world: &World, logs: &mut Vec<String>) -> Result<Checked, String> {
     let count = wrong.len();
     wrong.truncate(6);
     Err(format!("{count} things are wrong:\n- {}", wrong.join("\n- ")))
+}
+
+/// Rows were lost with a master whose replica had not got them.
+fn has_gap(logs: &[String]) -> bool {
+    logs.iter().any(|log| log.contains("All tables are read again"))
 }
 
 /// The first snapshot was read in more than one piece, at different times, or later than it had been announced by an

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::history::{Cell, Row, Tuple};
+use super::reader::Reader;
 use crate::harness::World;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -219,43 +220,40 @@ fn expect(table: &Table, row: &Row, keys: &mut Keys) {
 const STREAMS: [&str; 3] = ["all", "flat", "debezium"];
 
 /// What Redis holds, apart from streams and the program's own keys.
-pub(crate) fn found(world: &World) -> Keys {
-    let own = format!("redis-connect-postgres:{}:", world.name);
+pub(super) fn found(redis: &Reader<'_>) -> Keys {
     let mut keys = Keys::new();
-    for key in world.keys("*") {
-        if let Some(what) = key.strip_prefix(&own) {
-            assert!(["checkpoint", "epoch"].contains(&what), "{key}: {}", dead_letters(world, &key));
+    for key in redis.keys() {
+        if redis.is_own(&key) {
             continue;
         }
         if STREAMS.contains(&&*key) {
             continue;
         }
-        let lives: i64 = world.redis(&["TTL", &key]);
+        let lives: i64 = redis.redis(&["TTL", &key]);
         assert_eq!(lives > 0, key.starts_with("account-ttl:"), "{key} has a TTL of {lives}");
-        let content = match &*world.redis::<String>(&["TYPE", &key]) {
-            "hash" => {
-                Content::Hash(world.hash(&key).into_iter().map(|(name, value)| (name, Some(value))).collect())
-            }
+        let content = match &*redis.redis::<String>(&["TYPE", &key]) {
+            "hash" => Content::Hash(
+                redis
+                    .redis::<BTreeMap<String, String>>(&["HGETALL", &key])
+                    .into_iter()
+                    .map(|(name, value)| (name, Some(value)))
+                    .collect(),
+            ),
             "string" => {
-                let text: String = world.redis(&["GET", &key]);
+                let text: String = redis.redis(&["GET", &key]);
                 if key.starts_with("whole-") {
                     Content::Text(text)
                 } else {
                     Content::Document(row_of_json(&text))
                 }
             }
-            "set" => Content::Set(world.redis(&["SMEMBERS", &key])),
-            "zset" => Content::SortedSet(world.redis(&["ZRANGE", &key, "0", "-1", "WITHSCORES"])),
+            "set" => Content::Set(redis.redis(&["SMEMBERS", &key])),
+            "zset" => Content::SortedSet(redis.redis(&["ZRANGE", &key, "0", "-1", "WITHSCORES"])),
             other => panic!("{key} is a {other}"),
         };
         keys.insert(key, content);
     }
     keys
-}
-
-fn dead_letters(world: &World, key: &str) -> String {
-    let letters = world.with_redis(|c| redis::cmd("XRANGE").arg(&[key, "-", "+"]).query::<redis::Value>(c));
-    format!("{letters:?}")
 }
 
 /// The first differences in words; empty when there is none.

@@ -1,6 +1,7 @@
 //! `maxmemory-policy`: what Redis does when it is full. Evicting keys loses rows without a word.
 
 use super::info::{self, Info};
+use crate::check::nodes::Node;
 use crate::check::report::Findings;
 use crate::check::seen::Target;
 use crate::check::{Check, Look};
@@ -9,11 +10,11 @@ use crate::error::Problem;
 pub(in crate::check) const CHECK: Check = Check {
     name: "eviction",
     about: "what Redis does when it is full (maxmemory-policy)",
-    look: Look::Target(look),
+    look: Look::Node(look),
 };
 
-fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
-    let info = match &target.info {
+fn look(_: &Target<'_>, node: &Node, findings: &mut Findings<'_>) {
+    let info = match &node.info {
         Ok(info) => info,
         Err(error) => return findings.unseen(error, Some(info::MEND)),
     };

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::RedisHost;
 use crate::redis::{Client, Error};
 
 #[derive(Debug, Default)]
 pub(in crate::check) struct Info(BTreeMap<String, String>);
 
 impl Info {
-    pub(in crate::check) async fn read(redis: &mut Client) -> Result<Info, Error> {
-        let text = redis.call(&[b"INFO"]).await?.text().unwrap_or_default();
+    pub(in crate::check) async fn read(redis: &mut Client, host: &RedisHost) -> Result<Info, Error> {
+        let text = redis.call_at(host, &[b"INFO"]).await?.text().unwrap_or_default();
         Ok(Info::parse(&text))
     }
 

@@ -4,6 +4,7 @@
 //! compression, encodings of small values and the allocator all have a say. So it only warns.
 
 use super::info;
+use crate::check::nodes::Node;
 use crate::check::report::{Findings, bytes};
 use crate::check::seen::{Source, Target};
 use crate::check::{Check, Look};
@@ -13,12 +14,12 @@ use crate::pipeline::capture::Captured;
 pub(in crate::check) const CHECK: Check =
     Check { name: "memory", about: "memory for the snapshot (an estimate)", look: Look::Both(look) };
 
-fn look(source: &Source<'_>, target: &Target<'_>, findings: &mut Findings<'_>) {
+fn look(source: &Source<'_>, target: &Target<'_>, node: &Node, findings: &mut Findings<'_>) {
     let (tables, relations) = match (&source.tables, &source.relations) {
         (Ok(tables), Ok(relations)) => (tables, relations),
         (Err(error), _) | (_, Err(error)) => return findings.unseen(error, None),
     };
-    let info = match &target.info {
+    let info = match &node.info {
         Ok(info) => info,
         Err(error) => return findings.unseen(error, Some(info::MEND)),
     };
@@ -27,33 +28,42 @@ fn look(source: &Source<'_>, target: &Target<'_>, findings: &mut Findings<'_>) {
         let known = relations.iter().find(|relation| relation.oid == captured.table.oid);
         sum.saturating_add(estimate(captured, known.map_or(0, |relation| relation.width)))
     });
+    // Keys are spread evenly over the slots.
+    let here = (needed as f64 * node.share) as u64;
     let used = info.number("used_memory").unwrap_or(0);
     let (limit, of, mend) = match (info.number("maxmemory"), info.number("total_system_memory")) {
         (Some(limit), _) if limit > 0 => (
             limit,
             "maxmemory",
-            format!("CONFIG SET maxmemory {}", used.saturating_add(needed.saturating_mul(2))),
+            format!("CONFIG SET maxmemory {}", used.saturating_add(here.saturating_mul(2))),
         ),
         (_, Some(all)) if all > 0 => {
             (all, "the machine's memory", "a larger machine, or fewer tables and columns".to_owned())
         }
         _ => return findings.unseen("Redis does not tell how much it may use", None),
     };
-    let (needed_words, limit_words) = (bytes(needed), bytes(limit));
+    let masters = target.nodes.len();
+    let (part, among) = match masters {
+        1 => ("", String::new()),
+        _ => ("its part of ", format!(" over {masters} masters")),
+    };
+    let limit_words = bytes(limit);
     match target.has_checkpoint {
         Ok(true) => findings.ok("the rows are there already"),
         _ if rows == 0 => findings.unseen(
             "the planner has no estimate of the tables' rows",
             Some("ANALYZE, by the tables' owner, lets it be estimated"),
         ),
-        _ if used.saturating_add(needed) > limit => {
-            let used = bytes(used);
-            let found = format!(
-                "about {needed_words} for {rows} rows, and {used} are in use of {limit_words} ({of})"
-            );
+        _ if used.saturating_add(here) > limit => {
+            let (here, used) = (bytes(here), bytes(used));
+            let found =
+                format!("about {here} for {part}{rows} rows, and {used} are in use of {limit_words} ({of})");
             findings.warn(found, mend);
         }
-        _ => findings.ok(format!("about {needed_words} for {rows} rows, of {limit_words} ({of})")),
+        _ => {
+            let needed = bytes(needed);
+            findings.ok(format!("about {needed} for {rows} rows{among}, of {limit_words} ({of})"));
+        }
     }
 }
 

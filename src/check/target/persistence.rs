@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::info;
+use super::info::{self, Info};
+use crate::check::nodes::Node;
 use crate::check::report::{Findings, counted};
 use crate::check::seen::{Seen, Target};
 use crate::check::{Check, Look};
+use crate::config::Durability;
 
 pub(in crate::check) const CHECK: Check =
-    Check { name: "persistence", about: "persistence and replicas of Redis", look: Look::Target(look) };
+    Check { name: "persistence", about: "persistence and replicas of Redis", look: Look::Node(look) };
 
-fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
-    let info = match &target.info {
+fn look(target: &Target<'_>, node: &Node, findings: &mut Findings<'_>) {
+    let info = match &node.info {
         Ok(info) => info,
         Err(error) => return findings.unseen(error, Some(info::MEND)),
     };
@@ -25,12 +27,16 @@ fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
             );
         }
     }
+    let durability = target.config.target.durability;
+    for (found, mend) in too_little(durability, info) {
+        findings.warn(found, mend);
+    }
     let retain = target.config.source.retain;
     let replicas = counted(info.number("connected_slaves").unwrap_or(0) as usize, "replica");
     if info.get("aof_enabled") == Some("1") {
         return findings.ok(format!("an append-only file, {replicas}"));
     }
-    match interval(&target.save) {
+    match interval(&node.save) {
         Interval::Never if info.number("connected_slaves").unwrap_or(0) == 0 => findings.warn(
             "none: after a restart of Redis all tables are read again",
             "CONFIG SET appendonly yes (and CONFIG REWRITE), if that takes too long",
@@ -55,6 +61,28 @@ fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
             format!("no append-only file, {replicas}; how often snapshots are taken is hidden"),
             Some("+config|get for the user lets it be seen"),
         ),
+    }
+}
+
+/// What `durability` waits for and there is not: then nothing is confirmed to PostgreSQL.
+fn too_little(durability: Durability, info: &Info) -> Vec<(String, &'static str)> {
+    let replicas = |wanted: u32, setting: &str| {
+        let found = info.number("connected_slaves")?;
+        let words =
+            format!("{setting} asks for {}, and there are {found}", counted(wanted as usize, "replica"));
+        (found < wanted.into()).then_some((words, "start as many replicas, or ask for fewer"))
+    };
+    match durability {
+        Durability::Memory => Vec::new(),
+        Durability::Replicas(wanted) => replicas(wanted, "durability.wait").into_iter().collect(),
+        Durability::AppendOnly(wanted) => {
+            let without = info.get("aof_enabled") == Some("0");
+            let file = without.then(|| {
+                let words = "durability.waitaof asks for an append-only file, and there is none";
+                (words.to_owned(), "CONFIG SET appendonly yes (and CONFIG REWRITE)")
+            });
+            file.into_iter().chain(replicas(wanted, "durability.waitaof")).collect()
+        }
     }
 }
 
@@ -83,5 +111,16 @@ mod tests {
         assert!(matches!(of("60 10000 3600 1"), Interval::Within(d) if d.as_secs() == 3600));
         assert!(matches!(interval(&Err("no".to_owned())), Interval::Unknown));
         assert_eq!(super::info::Info::parse("a:1\r\n").number("a"), Some(1));
+    }
+
+    #[test]
+    fn durability_against_what_there_is() {
+        let info = Info::parse("connected_slaves:1\naof_enabled:0\n");
+        let found = |durability| too_little(durability, &info).len();
+        assert_eq!(
+            [Durability::Memory, Durability::Replicas(1), Durability::Replicas(2)].map(found),
+            [0, 0, 1]
+        );
+        assert_eq!([Durability::AppendOnly(1), Durability::AppendOnly(2)].map(found), [1, 2]);
     }
 }

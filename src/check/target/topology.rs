@@ -2,7 +2,7 @@
 //! seen to when the connection is made.
 
 use super::info;
-use crate::check::report::Findings;
+use crate::check::report::{Findings, counted};
 use crate::check::seen::Target;
 use crate::check::{Check, Look};
 use crate::error::Problem;
@@ -12,14 +12,17 @@ pub(in crate::check) const CHECK: Check =
     Check { name: "redis_topology", about: "what stands behind the URL", look: Look::Target(look) };
 
 fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
-    let info = match &target.info {
+    // A cluster is written to at its masters, whichever node answers first.
+    if target.spread == Spread::Cluster {
+        return findings.ok(format!("a cluster with {}", counted(target.nodes.len(), "master")));
+    }
+    let Some(node) = target.nodes.first() else { return };
+    let info = match &node.info {
         Ok(info) => info,
         Err(error) => return findings.unseen(error, Some(info::MEND)),
     };
-    let cluster = target.spread == Spread::Cluster;
     match info.get("role") {
-        // A cluster is written to at its masters, whichever node answers first.
-        Some("slave") if !cluster => {
+        Some("slave") => {
             let host = info.get("master_host").unwrap_or("?");
             let port = info.get("master_port").unwrap_or("?");
             findings.not_ready(Problem {
@@ -30,9 +33,8 @@ fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
             });
         }
         _ => match target.spread {
-            Spread::Cluster => findings.ok("a cluster"),
             Spread::Endpoint => findings.ok("one address for several shards"),
-            Spread::Whole => findings.ok("a master"),
+            Spread::Cluster | Spread::Whole => findings.ok("a master"),
         },
     }
 }

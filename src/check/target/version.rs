@@ -1,16 +1,17 @@
 //! Redis 6.2 or later, or Valkey, is what is tested.
 
 use super::info::{self, Info};
+use crate::check::nodes::Node;
 use crate::check::report::Findings;
 use crate::check::seen::Target;
 use crate::check::{Check, Look};
 use crate::error::Problem;
 
 pub(in crate::check) const CHECK: Check =
-    Check { name: "redis_version", about: "version of Redis", look: Look::Target(look) };
+    Check { name: "redis_version", about: "version of Redis", look: Look::Node(look) };
 
-fn look(target: &Target<'_>, findings: &mut Findings<'_>) {
-    let info = match &target.info {
+fn look(_: &Target<'_>, node: &Node, findings: &mut Findings<'_>) {
+    let info = match &node.info {
         Ok(info) => info,
         Err(error) => return findings.unseen(error, Some(info::MEND)),
     };

@@ -1,0 +1,40 @@
+//! Where the rows of a snapshot stand among the entries of a stream: behind everything that it has got, and before
+//! everything that it is still to get. An entry that came too late would be refused by its ID.
+//!
+//! ```text
+//!   one server   … events ─ checkpoint ─┤rows├─ events …          nothing is there but what the checkpoint says
+//!   sharded      … events ─ checkpoint ─ events? ─ reach ─┤rows├─ events …
+//! ```
+
+use super::session::Session;
+use crate::lsn::Lsn;
+use crate::postgres::stream::postgres_now;
+use crate::sink::Workspace;
+
+impl Session<'_> {
+    /// The position that rows are read at. `begun`: an earlier session has begun with it.
+    pub(super) fn snapshot_position(&self, begun: bool) -> Lsn {
+        let accepted = self.writer.accepted().lsn;
+        if !self.scattered {
+            return accepted.max(self.written.lsn);
+        }
+        // Streams have waited where that session began to read, and there it goes on: what came after its snapshot
+        // is an event, also if it lies before the end of the log that this session has found.
+        if begun && self.events.0 > 0 {
+            return Lsn(self.events.0.saturating_sub(self.id_base).saturating_add(1));
+        }
+        // Before the first snapshot is done, the stream has brought nothing.
+        if self.was_read { accepted.max(self.written.lsn) } else { accepted }
+    }
+
+    /// For rows that stand directly before that position, and after what was written there.
+    pub(super) fn snapshot_workspace(&self, position: Lsn) -> Workspace {
+        let mut workspace = Workspace::new(&self.pipeline.config);
+        workspace.event.set_id_base(self.id_base);
+        workspace.event.begin_snapshot(position, 0, postgres_now());
+        if workspace.event.id_lsn() == self.events.0 {
+            workspace.event.ordinal = self.events.1;
+        }
+        workspace
+    }
+}
