@@ -18,8 +18,21 @@ pub(super) enum Trouble {
     Failed(String),
     /// Nothing can be written at present, or we may not.
     Refused(String),
-    /// What WAIT or WAITAOF told is not enough.
-    Unacknowledged(String),
+}
+
+/// What servers have against the commands of a round.
+#[derive(Debug, Default)]
+pub(super) struct Objections {
+    /// With the place of the command.
+    pub(super) troubles: Vec<(usize, Trouble)>,
+    /// The first of what WAIT or WAITAOF told that is not enough.
+    pub(super) unacknowledged: Option<String>,
+}
+
+impl Objections {
+    pub(super) fn is_empty(&self) -> bool {
+        self.troubles.is_empty() && self.unacknowledged.is_none()
+    }
 }
 
 /// What a reply is to.
@@ -115,7 +128,7 @@ impl Shard {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        troubles: &mut Vec<(usize, Trouble)>,
+        objections: &mut Objections,
         moved: &mut Vec<(u16, RedisHost)>,
     ) -> Poll<Result<(), Error>> {
         if self.expected.is_empty() {
@@ -131,7 +144,7 @@ impl Shard {
                     Ok((error, length)) => {
                         match (error, expected) {
                             (Some(error), Expected::Command(place)) => {
-                                troubles.push((*place, trouble(error, &self.host, moved)));
+                                objections.troubles.push((*place, trouble(error, &self.host, moved)));
                             }
                             (error, Expected::Wait(durability)) => {
                                 let told = error.is_none().then(|| rest.get(..length)).flatten();
@@ -139,9 +152,7 @@ impl Shard {
                                     Some(error) => Some(String::from_utf8_lossy(error).into_owned()),
                                     None => missing(*durability, &numbers(told.unwrap_or_default())),
                                 };
-                                // Behind all commands.
-                                troubles
-                                    .extend(missing.map(|text| (usize::MAX, Trouble::Unacknowledged(text))));
+                                objections.unacknowledged = objections.unacknowledged.take().or(missing);
                             }
                             (Some(error), Expected::Multi | Expected::Queued) => {
                                 let error = || String::from_utf8_lossy(error).into_owned();
@@ -151,7 +162,9 @@ impl Shard {
                                 let told = rest.get(..length).unwrap_or_default();
                                 let aborted = self.aborted.take();
                                 for (place, error) in executed(places, told, aborted) {
-                                    troubles.push((place, trouble(error.as_bytes(), &self.host, moved)));
+                                    objections
+                                        .troubles
+                                        .push((place, trouble(error.as_bytes(), &self.host, moved)));
                                 }
                             }
                             (_, Expected::Asking)

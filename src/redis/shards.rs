@@ -37,7 +37,7 @@ use super::connect::REPLY_TIMEOUT;
 use super::error::is_passing;
 use super::lane::{Done, FailedCommand, Fence, RETAINED, trace, wait};
 use super::resp::Commands;
-use super::shard::{Shard, Trouble, close_others};
+use super::shard::{Objections, Shard, Trouble, close_others};
 use super::slots::{SLOTS, SlotMap, slot};
 use super::transcript::{Transcript, Verdict};
 use super::{Client, Connection, Error, Spread};
@@ -106,7 +106,7 @@ pub(crate) struct Shards {
     last_indexes: Vec<usize>,
     last_sent: usize,
     transcript: Option<Transcript>,
-    troubles: Vec<(usize, Trouble)>,
+    objections: Objections,
     failed: Vec<(usize, String)>,
     rounds: u32,
     timer: Pin<Box<Sleep>>,
@@ -141,7 +141,7 @@ impl Shards {
             last_indexes: Vec::new(),
             last_sent: 0,
             transcript: None,
-            troubles: Vec::new(),
+            objections: Objections::default(),
             failed: Vec::new(),
             rounds: 0,
             timer: Box::pin(sleep(REPLY_TIMEOUT)),
@@ -279,7 +279,7 @@ impl Shards {
     fn start(&mut self) {
         self.stage = Stage::Data;
         self.failed.clear();
-        self.troubles.clear();
+        self.objections = Objections::default();
         self.rounds = 0;
         self.timer.as_mut().reset(Instant::now() + REPLY_TIMEOUT);
         self.queue_all((0..self.spans.len()).map(|place| (place, None)).collect());
@@ -343,7 +343,7 @@ impl Shards {
                 None => format!("CLUSTERDOWN no server has hash slot {}", span.slot),
             };
             self.wanted.extend(host);
-            self.troubles.push((first, Trouble::Refused(reply)));
+            self.objections.troubles.push((first, Trouble::Refused(reply)));
             return;
         };
         let (bytes, spans) = (self.in_flight.bytes(), &self.spans);
@@ -397,7 +397,7 @@ impl Shards {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let (mut waiting, mut heard) = (false, false);
         for shard in &mut self.shards {
-            match shard.poll(cx, &mut self.troubles, &mut self.moved) {
+            match shard.poll(cx, &mut self.objections, &mut self.moved) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => waiting = true,
@@ -419,23 +419,18 @@ impl Shards {
 
     /// Looks at what was refused. True when something was sent again.
     fn sort_out(&mut self) -> Result<bool, Error> {
-        if self.troubles.is_empty() {
+        if self.objections.is_empty() {
             return Ok(false);
         }
-        let mut troubles = std::mem::take(&mut self.troubles);
+        let Objections { mut troubles, unacknowledged } = std::mem::take(&mut self.objections);
         troubles.sort_by_key(|(place, _)| *place);
         // By key: the first command that was sent elsewhere, and where the last one was sent.
         let mut elsewhere: HashMap<&[u8], (usize, RedisHost)> = HashMap::new();
         let bytes = self.in_flight.bytes();
         let mut refused: Option<String> = None;
         for (place, trouble) in troubles {
-            if let Trouble::Unacknowledged(reply) = trouble {
-                refused.get_or_insert(reply);
-                continue;
-            }
             let Some(span) = self.spans.get(place) else { continue };
             let ask = match trouble {
-                Trouble::Unacknowledged(_) => continue,
                 Trouble::Failed(reply) => {
                     self.failed.push((span.index, reply));
                     continue;
@@ -452,7 +447,7 @@ impl Shards {
             let key = bytes.get(span.key.clone()).unwrap_or_default();
             elsewhere.entry(key).and_modify(|(_, last)| last.clone_from(&ask)).or_insert((place, ask));
         }
-        if let Some(reply) = refused {
+        if let Some(reply) = refused.or(unacknowledged) {
             return Err(Error::Refused { doing: "writing a batch".to_owned(), reply });
         }
         if elsewhere.is_empty() {
