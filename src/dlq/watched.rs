@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use super::replay::{Failed, Replay, Todo};
 use super::{first_error, passed, remove, rewrite};
 use crate::error::Error;
-use crate::pipeline::reread::Rows;
+use crate::pipeline::checkpoint::TableState;
+use crate::pipeline::reread::{Key, Rows};
 use crate::postgres::snapshot::until_visible;
 use crate::redis::resp::{Commands, Reply};
 
@@ -78,10 +79,31 @@ impl Replay<'_> {
             rewrite::keys_and_members(plan, &one.letter, row, &mut self.workspace, &mut commands);
             all.push(commands);
         }
-        let mut checkpoint = None;
-        if stopped {
-            checkpoint = self.watch().await?;
+        let checkpoint = if stopped { self.watch().await? } else { None };
+        self.watch_keys(&all).await?;
+        let is_seen = until_visible(&mut self.source, oid).await?;
+        let now = self.read(table, part).await?;
+        let mut transaction = Commands::default();
+        transaction.command(&[b"MULTI"]);
+        let mut places = Vec::new();
+        for (one, commands) in part.iter().zip(&mut all) {
+            let is_as_it_was = is_seen && is_as_it_was(&one.key, rows, &now);
+            places.push(self.place(is_as_it_was, commands, &mut transaction));
         }
+        if places.iter().all(Result::is_err) {
+            self.redis.call(&[b"UNWATCH"]).await?;
+            return Ok(Some(places.into_iter().filter_map(Result::err).collect()));
+        }
+        if let Some(state) = checkpoint.and_then(|mut found| found.tables.remove(table)) {
+            self.note_rows(table, state, &mut transaction).await?;
+        }
+        transaction.command(&[b"EXEC"]);
+        let replies = self.redis.call_all(&transaction).await?;
+        Ok(outcomes(&replies, places))
+    }
+
+    /// From now on EXEC is nil when one of the keys of these commands is written.
+    async fn watch_keys(&mut self, all: &[Commands]) -> Result<(), Error> {
         let keys: BTreeSet<Vec<u8>> = all
             .iter()
             .flat_map(Commands::walk)
@@ -92,52 +114,63 @@ impl Replay<'_> {
             watch.extend(keys.iter().map(Vec::as_slice));
             self.redis.call(&watch).await?;
         }
-        let is_seen = until_visible(&mut self.source, oid).await?;
-        let now = self.read(table, part).await?;
-        let mut transaction = Commands::default();
-        transaction.command(&[b"MULTI"]);
-        let mut places = Vec::new();
-        for (one, commands) in part.iter().zip(&mut all) {
-            let found = now.found.get(&one.key);
-            if !is_seen || found != rows.found.get(&one.key) || (found.is_none() && now.left_out) {
-                places.push(Err(Outcome::Changed));
-                continue;
-            }
-            let bytes = commands.len();
-            if let Some(reason) = commands.walk().find_map(|command| self.limits.refuse(&command, bytes)) {
-                places.push(Err(Outcome::Failed(reason)));
-                continue;
-            }
-            places.push(Ok(commands.count()));
-            transaction.append(commands);
-        }
-        if places.iter().all(Result::is_err) {
-            self.redis.call(&[b"UNWATCH"]).await?;
-            return Ok(Some(places.into_iter().filter_map(Result::err).collect()));
-        }
-        if let Some(mut state) = checkpoint.and_then(|mut found| found.tables.remove(table)) {
-            let until = passed::end_of_log(&mut self.source).await?;
-            state.until = state.until.max(until.0);
-            let (field, value) = state.field(table);
-            let key = self.keys.checkpoint.as_bytes();
-            transaction.command(&[b"HSET", key, field.as_bytes(), value.as_bytes()]);
-        }
-        transaction.command(&[b"EXEC"]);
-        let replies = self.redis.call_all(&transaction).await?;
-        let mut carried_out = match replies.last() {
-            Some(Reply::Array(carried_out)) => carried_out.as_slice(),
-            Some(Reply::Nil) => return Ok(None),
-            _ if part.len() > 1 => return Ok(None),
-            _ => return Ok(Some(vec![Outcome::Failed(first_error(&replies).unwrap_or_default())])),
-        };
-        let outcome = |place| match place {
-            Err(outcome) => outcome,
-            Ok(count) => {
-                let (own, rest) = carried_out.split_at_checked(count).unwrap_or((carried_out, &[]));
-                carried_out = rest;
-                first_error(own).map_or(Outcome::Written, Outcome::Failed)
-            }
-        };
-        Ok(Some(places.into_iter().map(outcome).collect()))
+        Ok(())
     }
+
+    /// Adds the commands of one letter, unless its row has changed or they are more than Redis takes.
+    fn place(&self, is_as_it_was: bool, commands: &mut Commands, transaction: &mut Commands) -> Place {
+        if !is_as_it_was {
+            return Err(Outcome::Changed);
+        }
+        let bytes = commands.len();
+        if let Some(reason) = commands.walk().find_map(|command| self.limits.refuse(&command, bytes)) {
+            return Err(Outcome::Failed(reason));
+        }
+        let count = commands.count();
+        transaction.append(commands);
+        Ok(count)
+    }
+
+    /// Lets the checkpoint say how new the rows of the table are.
+    async fn note_rows(
+        &mut self,
+        table: &str,
+        mut state: TableState,
+        transaction: &mut Commands,
+    ) -> Result<(), Error> {
+        let until = passed::end_of_log(&mut self.source).await?;
+        state.until = state.until.max(until.0);
+        let (field, value) = state.field(table);
+        let key = self.keys.checkpoint.as_bytes();
+        transaction.command(&[b"HSET", key, field.as_bytes(), value.as_bytes()]);
+        Ok(())
+    }
+}
+
+/// How many commands of a letter are in the transaction, or why none is.
+type Place = Result<usize, Outcome>;
+
+/// The row was neither written nor possibly written between the two readings.
+fn is_as_it_was(key: &Key, before: &Rows, now: &Rows) -> bool {
+    let found = now.found.get(key);
+    found == before.found.get(key) && !(found.is_none() && now.left_out)
+}
+
+/// What EXEC replied to each letter; `None` when it was nil, or refused and there is more than one letter.
+fn outcomes(replies: &[Reply], places: Vec<Place>) -> Option<Vec<Outcome>> {
+    let mut carried_out = match replies.last() {
+        Some(Reply::Array(carried_out)) => carried_out.as_slice(),
+        Some(Reply::Nil) => return None,
+        _ if places.len() > 1 => return None,
+        _ => return Some(vec![Outcome::Failed(first_error(replies).unwrap_or_default())]),
+    };
+    let outcome = |place| match place {
+        Err(outcome) => outcome,
+        Ok(count) => {
+            let (own, rest) = carried_out.split_at_checked(count).unwrap_or((carried_out, &[]));
+            carried_out = rest;
+            first_error(own).map_or(Outcome::Written, Outcome::Failed)
+        }
+    };
+    Some(places.into_iter().map(outcome).collect())
 }
