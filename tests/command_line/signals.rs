@@ -175,6 +175,14 @@ fn while_the_slot_is_being_made() {
     world.assert_equal(&["t"]);
 }
 
+#[track_caller]
+fn stops_while_locked_out(world: &World, connector: &Connector) {
+    world.eventually("it waits for the lock", || {
+        world.value::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
+    });
+    stops(connector, Signal::TERM);
+}
+
 /// Somebody has locked a table that is to be read, and that may take hours too.
 #[test]
 fn while_a_table_is_locked() {
@@ -185,10 +193,7 @@ fn while_a_table_is_locked() {
     let mut open = world.client();
     open.batch_execute("BEGIN; LOCK TABLE new IN ACCESS EXCLUSIVE MODE").unwrap();
     let connector = world.run();
-    world.eventually("it waits for the lock", || {
-        world.value::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
-    });
-    stops(&connector, Signal::TERM);
+    stops_while_locked_out(&world, &connector);
     open.batch_execute("COMMIT").unwrap();
     world.run_until_caught_up();
     world.assert_equal(&["new"]);
@@ -210,10 +215,7 @@ fn while_postgresql_does_not_answer_a_question() {
     connector.stop();
     open.batch_execute("COMMIT; BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").unwrap();
     connector.cont();
-    world.eventually("it waits for the lock", || {
-        world.value::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
-    });
-    stops(&connector, Signal::TERM);
+    stops_while_locked_out(&world, &connector);
     open.batch_execute("COMMIT").unwrap();
     world.run_until_caught_up();
     let value = world.redis::<String>(&["GET", "t:1"]);

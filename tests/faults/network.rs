@@ -43,8 +43,7 @@ impl Scene {
         };
         world.configure(&Config { target: "batch: { rows: 1000 }", ..config });
         let journal = Journal::begin(&world, Order::Strict);
-        let connector = world.run();
-        world.eventually("it streams", || connector.log_contains("streaming"));
+        let connector = streaming(&world);
         let workload = Workload::start(&world);
         Self { proxy, journal, connector, workload, world }
     }
@@ -59,6 +58,13 @@ impl Scene {
         settle(&self.world, self.workload, &self.connector);
         self.journal.check(&self.world);
     }
+}
+
+#[track_caller]
+fn streaming(world: &World) -> Connector {
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming"));
+    connector
 }
 
 fn cut_and_refuse(side: Side) {
@@ -125,8 +131,7 @@ fn a_batch_that_takes_long_over_a_slow_network_arrives() {
         target: "batch: { rows: 10000, bytes: 8MiB }",
         ..Config::default()
     });
-    let connector = world.run();
-    world.eventually("it streams", || connector.log_contains("streaming"));
+    let connector = streaming(&world);
     proxy.throttle(400_000);
     world.sql("INSERT INTO wide SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 6000) g");
     world.eventually("the batch is on its way", || proxy.bytes_to_upstream() > 1_000_000);
@@ -182,8 +187,7 @@ fn the_way_to_postgres_vanishes_during_the_stream() {
     let (first, config) = two_hosts(&world);
     world.configure(&config);
     let journal = Journal::begin(&world, Order::Strict);
-    let connector = world.run();
-    world.eventually("it streams", || connector.log_contains("streaming"));
+    let connector = streaming(&world);
     let workload = Workload::start(&world);
     journal.goes_on(&world, 10);
     first.stall(true);
@@ -218,15 +222,20 @@ fn the_way_to_postgres_vanishes_during_the_snapshot() {
     stops_cleanly(&connector);
 }
 
-/// While PostgreSQL answers nothing, at whatever step of a new beginning, SIGTERM is heard.
-#[test]
-fn a_signal_is_heard_while_postgres_is_silent() {
+/// A program that streams, with a proxy before PostgreSQL.
+fn behind_a_proxy() -> (World, Proxy, Connector) {
     let world = World::own();
     Workload::prepare(&world, 100);
     let proxy = Proxy::to(world.postgres_port());
     world.configure(&Config { source_url: Some(world.source_url_at(proxy.port())), ..Config::default() });
-    let connector = world.run();
-    world.eventually("it streams", || connector.log_contains("streaming"));
+    let connector = streaming(&world);
+    (world, proxy, connector)
+}
+
+/// While PostgreSQL answers nothing, at whatever step of a new beginning, SIGTERM is heard.
+#[test]
+fn a_signal_is_heard_while_postgres_is_silent() {
+    let (world, proxy, connector) = behind_a_proxy();
     proxy.cut();
     proxy.stall(true);
     world.sql("UPDATE counter SET n = n + 1");
@@ -242,12 +251,7 @@ fn a_signal_is_heard_while_postgres_is_silent() {
 /// A proxy in between that has lost PostgreSQL may answer itself. Who has spoken with PostgreSQL before waits for it.
 #[test]
 fn somebody_else_answers_for_a_while() {
-    let world = World::own();
-    Workload::prepare(&world, 100);
-    let proxy = Proxy::to(world.postgres_port());
-    world.configure(&Config { source_url: Some(world.source_url_at(proxy.port())), ..Config::default() });
-    let connector = world.run();
-    world.eventually("it streams", || connector.log_contains("streaming"));
+    let (world, proxy, connector) = behind_a_proxy();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     proxy.lead_to(listener.local_addr().unwrap().port());
     thread::spawn(move || {
@@ -274,8 +278,7 @@ fn a_batch_that_arrives_late_is_not_carried_out_twice() {
     let network = Network::to(world.redis_port());
     world.configure(&Config { target_url: Some(world.target_url_at(network.port)), ..Config::default() });
     let journal = Journal::begin(&world, Order::Strict);
-    let connector = world.run();
-    world.eventually("it streams", || connector.log_contains("streaming"));
+    let connector = streaming(&world);
     let workload = Workload::start(&world);
     journal.goes_on(&world, 10);
     workload.stop();
