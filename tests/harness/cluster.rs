@@ -137,6 +137,18 @@ impl Cluster {
         self.nodes[node].borrow().port()
     }
 
+    /// The port that other nodes connect to.
+    fn port_of_nodes(&self, node: usize) -> u16 {
+        let setting = |name: &str| {
+            let found = self.text(node, &["CONFIG", "GET", name]);
+            found.split(' ').next_back().unwrap_or_default().to_owned()
+        };
+        match &*setting("tls-cluster") {
+            "yes" => setting("tls-port").parse().unwrap(),
+            _ => self.port(node),
+        }
+    }
+
     pub(crate) fn server(&self, node: usize) -> std::cell::RefMut<'_, Redis> {
         self.nodes[node].borrow_mut()
     }
@@ -225,7 +237,7 @@ impl Cluster {
         }
         let slot = slot.to_string();
         self.announce_move(&slot, from, to);
-        let port = self.port(to).to_string();
+        let port = self.port_of_nodes(to).to_string();
         loop {
             let keys: Vec<Vec<u8>> = self.ask(from, &["CLUSTER", "GETKEYSINSLOT", &slot, "10"]);
             if keys.is_empty() {
@@ -260,7 +272,14 @@ impl Cluster {
     pub(crate) fn give_slot(&self, slot: &str, from: usize, to: usize) {
         let to_id = self.id(to);
         for node in [to, from] {
-            self.ask::<String>(node, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+            let given = self.try_ask::<String>(node, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+            if let Err(error) = given {
+                let nodes = self.text(node, &["CLUSTER", "NODES"]);
+                panic!(
+                    "slot {slot} from {from} to {to}: {node}: {error}\n{nodes}\n{}",
+                    self.server(node).log()
+                );
+            }
         }
         for node in 0..self.nodes.len() {
             // Replicas don't take it.
@@ -342,10 +361,12 @@ impl Cluster {
 }
 
 /// One node that knows no other yet.
-fn start(settings: rd::Settings) -> Redis {
+fn start(mut settings: rd::Settings) -> Redis {
+    if !settings.arguments.iter().any(|argument| argument == "--cluster-node-timeout") {
+        settings = settings.set("cluster-node-timeout", "2000");
+    }
     let settings = settings
         .set("cluster-enabled", "yes")
-        .set("cluster-node-timeout", "2000")
         .set("cluster-replica-validity-factor", "0")
         .set("repl-diskless-sync-delay", "0");
     let settings = match is_old() {

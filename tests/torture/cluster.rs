@@ -100,7 +100,8 @@ impl Nodes {
         let mut proxies: Vec<Proxy> = Vec::new();
         let mut node = || {
             let proxy = Proxy::to(1);
-            let settings = rd::Settings::durable();
+            // No replica may take over by itself while slots are on their way.
+            let settings = rd::Settings::durable().set("cluster-node-timeout", "5000");
             let node = Cluster::node(settings.set("cluster-announce-port", &proxy.port().to_string()));
             proxy.lead_to(node.port());
             proxies.push(proxy);
