@@ -66,13 +66,13 @@ fn settings_and_rights_of_one_master() {
     }
     for node in 0..3 {
         let address = address(&cluster, node);
-        give(&cluster, node, &["-hset", "-client|kill"]);
+        give(&cluster, node, &["-hset", "-asking"]);
         cluster.ask::<String>(node, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
         cluster.ask::<String>(node, &["CONFIG", "SET", "maxmemory", "1"]);
         cluster.ask::<String>(node, &["CONFIG", "SET", "appendonly", "yes"]);
         let report = check(&world);
         report.is_not_ready();
-        report.says("redis_rights", "not_ready", &[&address, "+client|kill +hset are missing"]);
+        report.says("redis_rights", "not_ready", &[&address, "+asking +hset are missing"]);
         report.says("eviction", "warning", &[&address, "allkeys-lru"]);
         report.says("memory", "warning", &[&address, "its part of 1 rows"]);
         report.says("persistence", "ok", &[&address, "append-only file"]);
@@ -80,7 +80,7 @@ fn settings_and_rights_of_one_master() {
             names_only(&report, name, &cluster, node);
         }
         let before: Vec<i64> = cluster.sizes();
-        run_refuses(&world, &[&address, "+client|kill +hset are missing"]);
+        run_refuses(&world, &[&address, "+asking +hset are missing"]);
         assert_eq!(cluster.sizes(), before);
         give(&cluster, node, &[]);
         for (setting, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", "0"), ("appendonly", "no")]
