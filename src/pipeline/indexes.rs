@@ -13,7 +13,7 @@ use crate::config::{Output, OutputKind, RedisHost};
 use crate::error::{Error, Problem};
 use crate::plan::search::SearchIndex;
 use crate::redis::resp::Reply;
-use crate::redis::{self, Client};
+use crate::redis::{self, Client, Spread};
 
 /// A module, the command by which it is known, and what needs it.
 pub(crate) type Module = (&'static str, &'static [u8], &'static str);
@@ -64,9 +64,18 @@ pub(crate) async fn missing_modules(
 ) -> Result<Vec<Problem>, redis::Error> {
     let mut missing = Vec::new();
     for (module, command, what) in needed {
-        if let Reply::Array(found) = redis.call_at(host, &[b"COMMAND", b"INFO", command]).await?
-            && found.iter().all(|one| matches!(one, Reply::Nil))
-        {
+        let Reply::Array(found) = redis.call_at(host, &[b"COMMAND", b"INFO", command]).await? else {
+            continue;
+        };
+        if *module == SEARCH.0 && redis.spread() == Spread::Cluster && found.iter().any(has_key) {
+            missing.push(Problem {
+                found: "the module RediSearch of this cluster does not know of clusters: an index is at one master, and \
+                        finds only the rows that are there"
+                    .to_owned(),
+                mend: "use a Redis whose search covers a cluster, or one server; or leave `index` out".to_owned(),
+            });
+        }
+        if found.iter().all(|one| matches!(one, Reply::Nil)) {
             missing.push(Problem {
                 found: format!("Redis has no module {module}, which {what} needs"),
                 mend: "use Redis 8 or later, Redis Stack, or load it with `loadmodule` in redis.conf"
@@ -75,6 +84,12 @@ pub(crate) async fn missing_modules(
         }
     }
     Ok(missing)
+}
+
+/// What COMMAND INFO tells of a command: its first argument is a key, so that it has a hash slot.
+fn has_key(command: &Reply) -> bool {
+    let Reply::Array(parts) = command else { return false };
+    matches!(parts.get(3), Some(Reply::Integer(first)) if *first > 0)
 }
 
 impl Session<'_> {

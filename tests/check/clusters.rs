@@ -142,3 +142,27 @@ fn replicas_for_the_durability_asked_for() {
     let two = [address(&cluster, 0), address(&cluster, 1)].join(", ");
     report.says("persistence", "warning", &[&two, "durability.waitaof asks for an append-only file"]);
 }
+
+/// An index over the rows of one master is none.
+#[test]
+fn search_indexes() {
+    let Some(cluster) = Cluster::with_modules(3) else { return };
+    give_all(&cluster);
+    let world = world(&cluster, "");
+    let index = |index: &str| {
+        world.configure(&Config {
+            target_url: Some(cluster.url()),
+            tables: &format!("public.t: {{ type: json{index} }}"),
+            ..Config::default()
+        });
+    };
+    index("");
+    check(&world).is_ready();
+    index(", index: true");
+    let words = ["RediSearch", "does not know of clusters"];
+    // One that does is another Redis.
+    if check(&world).code == 1 {
+        check(&world).says("redis_modules", "not_ready", &words);
+        run_refuses(&world, &words);
+    }
+}

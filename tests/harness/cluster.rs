@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use redis::{FromRedisValue, Value};
 use redis_connect_postgres::throwaway::{Redis, free_port, redis as rd};
 
+use super::modules::{self, Modules};
+use super::skipped;
 use super::world::PATIENCE;
 
 /// The number of hash slots.
@@ -27,6 +29,19 @@ impl Cluster {
 
     pub(crate) fn with(masters: usize, replicas: usize, settings: &rd::Settings) -> Self {
         Self::with_each(masters, replicas, || start(settings.clone()))
+    }
+
+    /// Nodes with RedisJSON and RediSearch; `None`, noted, where no command starts one.
+    pub(crate) fn with_modules(masters: usize) -> Option<Self> {
+        match modules::named()? {
+            Modules::Command(command) => {
+                Some(Self::with(masters, 0, &rd::Settings { command, ..rd::Settings::default() }))
+            }
+            Modules::Server(_) => {
+                skipped("a cluster with modules", "needs a command in TEST_REDIS_STACK");
+                None
+            }
+        }
     }
 
     /// Each node is made by itself, with [`Cluster::node`].
