@@ -63,10 +63,12 @@ fn try_out(page: &str, example: &Example, world: &World, modules: Modules) {
     world.sql(&example.setup);
     let between = format!("127.0.0.1:{}", recorder.port());
     let mut target_url = world.target_url().replace(&format!("{host}:{port}"), &between);
-    if modules == Modules::Loaded {
-        let user = rights::grant(&example.tables, world);
-        target_url = target_url.replace("redis://", &format!("redis://{user}@"));
-    }
+    // The pages show HSET, as without the right to RESTORE.
+    let user = match modules {
+        Modules::Loaded => rights::grant(&example.tables, world),
+        _ => rights::grant_all_but_restore(world),
+    };
+    target_url = target_url.replace("redis://", &format!("redis://{user}@"));
     let target_url = Some(target_url);
     let config = Config { tables: &example.tables, target_url, ..Config::default() };
     let live = Live::with(world, &config);
@@ -100,7 +102,7 @@ fn shown(command: &Command, world: &World) -> Option<Vec<String>> {
         "PING", "AUTH", "HELLO", "CLIENT", "SELECT", "COMMAND", "CONFIG", "INFO", "MULTI", "EXEC", "WATCH",
         "UNWATCH", "GET", "HGET", "HGETALL", "SCAN", "SSCAN", "ZSCAN", "XINFO", "FT._LIST",
     ];
-    let text = |argument: &Vec<u8>| String::from_utf8(argument.clone()).unwrap().replace(&world.name, "shop");
+    let text = |argument: &Vec<u8>| String::from_utf8_lossy(argument).replace(&world.name, "shop");
     let command: Vec<String> = command.iter().map(text).collect();
     let key = command.get(1).map_or("", String::as_str);
     let own = key.starts_with("redis-connect-postgres:") && !key.ends_with(":messages");

@@ -17,6 +17,11 @@ pub(super) fn grant(tables: &str, world: &World) -> &'static str {
     "app:secret"
 }
 
+pub(super) fn grant_all_but_restore(world: &World) -> &'static str {
+    world.redis::<()>(&["ACL", "SETUSER", "plain", "on", ">secret", "~*", "&*", "+@all", "-restore"]);
+    "plain:secret"
+}
+
 /// The rights that the page names for these tables, as ACL SETUSER wants them.
 pub(crate) fn needed(tables: &str) -> Vec<String> {
     let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "docs", "redis.md"].iter().collect();
