@@ -7,10 +7,12 @@ use redis::FromRedisValue;
 
 use crate::harness::{Cluster, World};
 
+/// Each master, and where each key is.
+type Masters = (Vec<RefCell<redis::Connection>>, BTreeMap<String, usize>);
+
 pub(super) struct Reader<'a> {
     world: &'a World,
-    /// Each master, and where each key is.
-    cluster: Option<(Vec<RefCell<redis::Connection>>, BTreeMap<String, usize>)>,
+    cluster: Option<Masters>,
 }
 
 impl<'a> Reader<'a> {
