@@ -29,7 +29,6 @@ mod suspects;
 use crate::config::Config;
 use crate::error::Error;
 use crate::pipeline::checkpoint::{self, Keys};
-use crate::pipeline::places::Places;
 use crate::pipeline::{Captured, Publishing, capture};
 use crate::plan::key::KeyPattern;
 use crate::plan::{Plan, Strictness};
@@ -42,7 +41,7 @@ use position::Stream;
 pub(crate) use report::Report;
 use report::TableReport;
 use rows::{Chunk, Reader};
-use surplus::Candidates;
+use surplus::{Candidates, Places};
 use suspects::Suspects;
 
 /// The table as it is now counts, whatever the configuration still names.
@@ -61,8 +60,6 @@ struct Servers {
     control: Connection,
     redis: redis::Client,
     stream: Stream,
-    /// A table that somebody writes to in a transaction that is still open.
-    written: Option<u32>,
 }
 
 /// A table that is compared.
@@ -101,7 +98,6 @@ pub(crate) async fn verify(
         control: Connection::open(&config.source, Purpose::Sql).await?,
         stream: Stream::new(config, redis.spread()),
         redis,
-        written: None,
     };
     let captured = capture(&mut servers.source, &mut Types::default(), (config, file), LOOK).await?;
     let mut report = Report::new();

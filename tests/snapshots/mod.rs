@@ -1,6 +1,5 @@
 //! The first reading of tables, and every later one: whole, in ranges, interrupted, beside writers.
 
-mod again;
 mod batches;
 mod beside_writers;
 mod changed;
