@@ -58,9 +58,10 @@ fn a_failover_that_loses_batches() {
     world.eventually("it streams", || connector.log_contains("streaming"));
     world.sql("UPDATE t SET v = 'y' WHERE id < 100");
     world.eventually_equal(&["t"]);
-    let count = || world.checkpoint().get("count").cloned();
+    let number = |text: Option<String>| text.map_or(0, |text| text.parse::<u64>().unwrap());
+    let count = || number(world.checkpoint().get("count").cloned());
     let key = format!("redis-connect-postgres:{}:checkpoint", world.name);
-    let replicas = || ask::<Option<String>>(replica.port(), &["HGET", &key, "count"]).flatten();
+    let replicas = || number(ask::<Option<String>>(replica.port(), &["HGET", &key, "count"]).flatten());
     world.eventually("the replica has it too", || replicas() == count());
     // From here on it gets nothing.
     let _: Option<String> = ask(replica.port(), &["REPLICAOF", "NO", "ONE"]);
