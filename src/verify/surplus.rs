@@ -5,14 +5,24 @@
 //!   SCAN, SSCAN, ZSCAN by the patterns of the outputs ────────┴─> candidates ──> looked at again
 //! ```
 //!
-//! A candidate can belong to a row that came after the rows were read, or to one that has just gone.
-//! It counts when it is there each time that the stream has passed a reading of all places without it:
-//! three times in a row, so that a row would have to come for each look at Redis and go again before
-//! the next one at PostgreSQL.
+//! A candidate can belong to a row that came after the rows were read, or to one that has just gone, or
+//! to one that moves from set to set all the time. So it is looked at in rounds:
+//!
+//! ```text
+//!   places without it ── pass, there? ── pass, there? ── … ── places without it ── …
+//!                        └── each time the stream has gone on ──┘
+//! ```
+//!
+//! What no row has stays where it is. What a row has, however often it comes and goes, would have to
+//! be there whenever Redis is looked at, and to have gone whenever PostgreSQL is. Looks at Redis are cheap,
+//! so there are many for each reading of all places.
 //!
 //! Memory is bounded: by shares of the fingerprints, and by settling candidates before there are many.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::compare::is_wrong_type;
 use super::report::{Difference, Finding, Kind, shown};
@@ -29,8 +39,12 @@ const MOST_PLACES: usize = 4_000_000;
 /// Candidates that are remembered, in number and bytes.
 const MOST_CANDIDATES: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
-/// Looks that must all find it without a row.
-const LOOKS: u32 = 3;
+/// Readings of all places that must all find it without a row.
+const ROUNDS: u32 = 3;
+/// Looks at Redis before each of them, which must all find it.
+const LOOKS: u32 = 8;
+/// Between two looks, for changes to come and be streamed.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(7);
 /// Commands of one round trip.
 const AT_ONCE: usize = 1000;
 /// Keys whose members are scanned at once, and members of each.
@@ -261,12 +275,21 @@ impl Candidates {
 
     /// Looks again until each is known to have a row, or to have none.
     async fn settle(&mut self, table: &mut Table<'_>, servers: &mut Servers) -> Result<(), Error> {
-        for _ in 0..LOOKS {
+        for _ in 0..ROUNDS {
+            for _ in 0..LOOKS {
+                if self.waiting.is_empty() {
+                    break;
+                }
+                servers.stream.pass(&mut servers.source, &mut servers.redis).await?;
+                self.leave_present(&mut servers.redis).await?;
+                if servers.stream.standing.is_some() {
+                    break;
+                }
+                sleep(BETWEEN_LOOKS).await;
+            }
             if self.waiting.is_empty() {
                 break;
             }
-            servers.stream.pass(&mut servers.source, &mut servers.redis).await?;
-            self.leave_present(&mut servers.redis).await?;
             without_row(table, servers, &mut self.waiting).await?;
         }
         self.bytes = 0;

@@ -70,6 +70,30 @@ fn no_false_alarm_in_shared_keys() {
     is_equal(&world);
 }
 
+/// Many rows come, go and move with each transaction: at any moment a good part of them is in Redis
+/// where it no longer is in PostgreSQL, and the other way round.
+#[test]
+fn no_false_alarm_for_rows_that_flicker() {
+    let world = World::new();
+    world.sql(TABLE);
+    world.config(OUTPUTS);
+    let connector = world.run();
+    world.eventually("it streams", || connector.log_contains("streaming from"));
+    let writer = Writer::begin(&world, |count| {
+        format!(
+            "DELETE FROM p WHERE id < 0; INSERT INTO p \
+             SELECT -g, 'c' || (random() * 2)::int, {count}, 'flickers' FROM generate_series(1, 150) g WHERE random() < 0.7"
+        )
+    });
+    for _ in 0..ROUNDS {
+        let (code, found) = report(&world, &[]);
+        assert_eq!(code, 0, "{found:#}\n{}", world.story());
+    }
+    assert!(writer.stop() > 10);
+    world.run_until_end_of(&connector);
+    is_equal(&world);
+}
+
 /// What really differs is found beside what only seems to, and mended without harm to the rest.
 #[test]
 fn differences_are_found_and_mended_beside_a_writer() {
