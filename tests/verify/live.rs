@@ -79,13 +79,15 @@ fn no_false_alarm_for_rows_that_flicker() {
     world.config(OUTPUTS);
     let connector = world.run();
     world.eventually("it streams", || connector.log_contains("streaming from"));
+    // No faster than it can be streamed: `verify` waits for the stream.
     let writer = Writer::begin(&world, |count| {
         format!(
-            "DELETE FROM p WHERE id < 0; INSERT INTO p \
-             SELECT -g, 'c' || (random() * 2)::int, {count}, 'flickers' FROM generate_series(1, 150) g WHERE random() < 0.7"
+            "BEGIN; DELETE FROM p WHERE id < 0; \
+             INSERT INTO p SELECT -g, 'c' || (random() * 2)::int, {count}, 'flickers' \
+             FROM generate_series(1, 200) g WHERE random() < 0.7; COMMIT; SELECT pg_sleep(0.01)"
         )
     });
-    for _ in 0..ROUNDS {
+    for _ in 0..2 * ROUNDS {
         let (code, found) = report(&world, &[]);
         assert_eq!(code, 0, "{found:#}\n{}", world.story());
     }
