@@ -147,6 +147,11 @@ impl Error {
         matches!(self, Error::Rewound(_) | Error::Redis(redis::Error::Forgotten { .. }))
     }
 
+    /// PostgreSQL has no more room for locks (`out_of_memory` is what it calls that).
+    pub(crate) fn is_out_of_locks(&self) -> bool {
+        matches!(self, Error::Postgres(error) if error.sqlstate() == Some("53200"))
+    }
+
     /// The process' exit code.
     pub fn exit_code(&self) -> u8 {
         if self.family() == Family::Usage { 2 } else { 1 }

@@ -10,6 +10,7 @@
 //!
 //! [`own`] and [`of`] are what `docs/redis.md` lists; the tests of the documentation run with those.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use crate::config::{Durability, Output, OutputKind};
@@ -41,7 +42,7 @@ const MOST: usize = 10_000;
 pub(crate) async fn missing<'p>(
     mut redis: Connection,
     (keys, spread, durability): (&Keys, Spread, Durability),
-    plans: impl Iterator<Item = (&'p Plan, &'p [Output])>,
+    plans: impl Iterator<Item = (impl Borrow<Plan>, &'p [Output])>,
 ) -> Result<BTreeSet<Missing>, Error> {
     let mut opening = Commands::default();
     // There is no transaction yet, so this can only be refused, for the one reason or the other.
@@ -60,6 +61,7 @@ pub(crate) async fn missing<'p>(
     trials.extend(of_sharded(spread));
     trials.extend(of_durability(durability));
     for (plan, outputs) in plans {
+        let plan = plan.borrow();
         let sinks = plan.sinks.iter().zip(outputs);
         trials.extend(sinks.flat_map(|(sink, output)| of(&sink.pattern(), output)));
         if plan.index.is_some() {

@@ -67,7 +67,7 @@ impl Tables {
     /// What will be written, as far as it fits.
     fn written(&self) -> Vec<(&Plan, &[Output])> {
         let plans = self.plans.iter().filter_map(|(oid, plan)| plan.as_ref().ok().zip(self.chosen.get(oid)));
-        plans.map(|(plan, captured)| (plan, captured.outputs.as_slice())).collect()
+        plans.map(|(plan, captured)| (plan, &*captured.outputs)).collect()
     }
 }
 
@@ -256,7 +256,8 @@ pub(super) async fn target<'a>(
     };
     let tables = source.and_then(|source| source.tables.as_ref().ok());
     let plans: Vec<(&Plan, &[Output])> = tables.map(Tables::written).unwrap_or_default();
-    let outputs = tables.into_iter().flat_map(|tables| tables.chosen.values()).flat_map(|one| &one.outputs);
+    let outputs =
+        tables.into_iter().flat_map(|tables| tables.chosen.values()).flat_map(|one| one.outputs.iter());
     let keys = Keys::new(&config.name, redis.spread());
     let needed = indexes::needed_modules(outputs);
     let mut nodes = Vec::new();

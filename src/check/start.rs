@@ -9,11 +9,11 @@ use super::contact::user;
 use super::server::Server;
 use super::target::info::Info;
 use super::{nodes, rights, secret_files, source, target};
-use crate::config::{Config, Output};
+use crate::config::Config;
 use crate::error::{Error, Problem};
 use crate::pipeline::Captured;
 use crate::pipeline::checkpoint::Keys;
-use crate::plan::{Plan, Strictness};
+use crate::plan::Strictness;
 use crate::postgres::Connection;
 use crate::redis;
 
@@ -49,10 +49,6 @@ pub(crate) async fn redis(
     (config, file): (&Config, &str),
     captured: &BTreeMap<u32, Captured>,
 ) -> Result<(), Error> {
-    let plans: Vec<(Plan, &[Output])> = captured
-        .values()
-        .map(|one| Ok((one.plan(file)?, one.outputs.as_slice())))
-        .collect::<Result<_, Error>>()?;
     let keys = Keys::new(&config.name, redis.spread());
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for host in redis.masters() {
@@ -67,7 +63,8 @@ pub(crate) async fn redis(
             Err(error) => return Err(error.into()),
         }
         let apart = redis.apart(&host).await?;
-        let written = plans.iter().map(|(plan, outputs)| (plan, *outputs));
+        // One after the other: of very many tables the plans are large.
+        let written = captured.values().filter_map(|one| Some((one.plan(file).ok()?, &*one.outputs)));
         let missing =
             rights::missing(apart, (&keys, redis.spread(), config.target.durability), written).await?;
         found.extend(rights::problem(&missing, user(&config.target.url)));

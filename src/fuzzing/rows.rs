@@ -119,6 +119,7 @@ fn table(name: &str, identity: ReplicaIdentity, key_is_immediate: bool) -> Table
         schema_usable: true,
         hides_rows: false,
         files: String::new(),
+        columns_as_of: String::new(),
         estimated_rows: 0,
     }
 }

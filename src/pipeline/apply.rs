@@ -18,7 +18,7 @@ use crate::sink::{Needs, Workspace};
 #[derive(Debug)]
 pub(super) struct Relation {
     /// `None`: not captured.
-    pub(super) table: Option<Tracked>,
+    pub(super) table: Option<Rc<Tracked>>,
 }
 
 /// A captured table in the stream.
@@ -64,8 +64,13 @@ pub(super) struct Overlap {
     base: Option<Seen>,
     /// By the names of streams, the snapshots whose rows they have got first.
     told: Vec<(Rc<str>, Seen)>,
+    /// Streams that are yet to get the rows of a first snapshot, which will have seen all of this.
+    untold: Vec<Rc<str>>,
     /// The position behind which no snapshot of the table saw anything.
     pub(super) until: Lsn,
+    /// Some of its rows are yet to be read: one that moves may not be in Redis, or not as it should be, and can
+    /// move to where everything was read.
+    unread: bool,
 }
 
 impl Overlap {
@@ -75,8 +80,16 @@ impl Overlap {
         Overlap {
             base: state.base.as_ref().and_then(Seen::parse),
             told: told.collect(),
+            untold: Vec::new(),
             until: Lsn(state.until),
+            unread: !state.columns.is_empty() && !state.complete && !state.is_read(),
         }
+    }
+
+    /// Of a table that is going to be read again, into these streams among others.
+    pub(super) fn before_it_is_read(state: &TableState, streams: Vec<String>) -> Overlap {
+        let untold = streams.into_iter().filter(|stream| !state.told.contains_key(stream));
+        Overlap { untold: untold.map(Rc::from).collect(), ..Overlap::of(state) }
     }
 
     /// The transaction's changes are in the rows that the snapshot read.
@@ -89,7 +102,7 @@ impl Overlap {
     pub(super) fn note_told(&self, transaction: &Transaction, workspace: &mut Workspace) {
         workspace.told.clear();
         let told = self.told.iter().filter(|(_, seen)| seen.has(transaction));
-        workspace.told.extend(told.map(|(stream, _)| Rc::clone(stream)));
+        workspace.told.extend(told.map(|(stream, _)| stream).chain(&self.untold).map(Rc::clone));
     }
 
     /// The table's rows are as late as the stream from `lsn` on: nothing overlaps any more.
@@ -99,7 +112,10 @@ impl Overlap {
 
     /// Nor has any stream got rows that are later than that.
     fn is_forgettable(&self, lsn: Lsn) -> bool {
-        self.is_past(lsn) && self.told.iter().all(|(_, seen)| lsn >= seen.until)
+        self.is_past(lsn)
+            && !self.unread
+            && self.untold.is_empty()
+            && self.told.iter().all(|(_, seen)| lsn >= seen.until)
     }
 
     fn extend(&mut self, until: Lsn) {
@@ -109,7 +125,7 @@ impl Overlap {
     /// Rows can be newer than the stream here: some were read later than the first, or changes are done
     /// again.
     fn converging(&self, transaction: &Transaction) -> bool {
-        if transaction.is_repeated() {
+        if transaction.is_repeated() || self.unread {
             return true;
         }
         let base = self.base.as_ref().map_or(Lsn::ZERO, |base| base.until);
@@ -152,7 +168,7 @@ pub(super) struct Applier {
     pub(super) relations: HashMap<u32, Relation>,
     pub(super) workspace: Workspace,
     /// The relation of the last change: most changes are of the same as the one before.
-    last: Option<(u32, Tracked)>,
+    last: Option<(u32, Rc<Tracked>)>,
     /// Redis is sharded: a batch can be carried out in part, and is done again.
     scattered: bool,
 }
@@ -161,7 +177,7 @@ pub(super) struct Applier {
 #[derive(Debug)]
 pub(super) enum Unapplied {
     /// The change alone does not tell what to write.
-    Needs(Tracked, Needs),
+    Needs(Rc<Tracked>, Needs),
     /// A change of a relation that the stream has not described.
     UnknownRelation,
 }
@@ -183,7 +199,19 @@ impl Applier {
             if let Some(table) = &mut relation.table
                 && table.name == name
             {
-                table.overlap.extend(until);
+                Rc::make_mut(table).overlap.extend(until);
+            }
+        }
+    }
+
+    /// Of this table, more rows were read or are going to be.
+    pub(super) fn set_overlap(&mut self, name: &str, overlap: &Overlap) {
+        self.last = None;
+        for relation in self.relations.values_mut() {
+            if let Some(table) = &mut relation.table
+                && table.name == name
+            {
+                Rc::make_mut(table).overlap = overlap.clone();
             }
         }
     }
@@ -195,7 +223,7 @@ impl Applier {
             if let Some(table) = &mut relation.table
                 && table.overlap.is_forgettable(lsn)
             {
-                table.overlap = Overlap::default();
+                Rc::make_mut(table).overlap = Overlap::default();
             }
         }
     }
@@ -209,11 +237,11 @@ impl Applier {
         if self.last.as_ref().is_none_or(|(last, _)| *last != oid) {
             let relation = self.relations.get(&oid).ok_or(Unapplied::UnknownRelation)?;
             match &relation.table {
-                Some(table) => self.last = Some((oid, table.clone())),
+                Some(table) => self.last = Some((oid, Rc::clone(table))),
                 None => return Ok(None),
             }
         }
-        let table = self.last.as_ref().map(|(_, table)| table);
+        let table = self.last.as_ref().map(|(_, table)| &**table);
         Ok(table.filter(|table| !table.overlap.has(transaction)))
     }
 
@@ -280,6 +308,28 @@ mod tests {
         assert_eq!(told(210, 16), "");
         // Without a base all of it is written to what is no stream.
         assert!(!overlap.has(&transaction(50, 11)));
+    }
+
+    #[test]
+    fn what_comes_before_the_rows_is_in_them() {
+        let mut state = TableState::default();
+        state.tell(["a"].into_iter(), &("12:14:12".to_owned(), 100));
+        let overlap = Overlap::before_it_is_read(&state, vec!["a".to_owned(), "b".to_owned()]);
+        let mut workspace = Workspace::default();
+        overlap.note_told(&transaction(210, 16), &mut workspace);
+        assert_eq!(workspace.told.iter().map(|name| &**name).collect::<Vec<_>>(), ["b"]);
+        assert!(!overlap.is_forgettable(Lsn(300)));
+    }
+
+    #[test]
+    fn rows_can_be_missing_until_all_are_read() {
+        let json = r#"{"columns":[["id",23,-1]],"outputs":"","complete":false,"rows":0,"bounds":[["5"]],"done":[0]}"#;
+        let mut state: TableState = serde_json::from_str(json).unwrap();
+        let overlap = Overlap::of(&state);
+        assert!(overlap.converging(&transaction(300, 9)) && !overlap.is_forgettable(Lsn(300)));
+        state.done.push(1);
+        let overlap = Overlap::of(&state);
+        assert!(!overlap.converging(&transaction(300, 9)) && overlap.is_forgettable(Lsn(300)));
     }
 
     #[test]

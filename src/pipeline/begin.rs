@@ -12,6 +12,7 @@
 //! stream begins and after the checkpoint was read for good they are compared ([`super::gap`]); what
 //! does not fit ends the session, and the next one begins from the slot and reads all tables again.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::capture::{Captured, Publishing, choose, publish};
+use super::capture::{Publishing, choose, publish};
 use super::changes;
 use super::checkpoint::{self, Checkpoint, Keys, Origin, Position};
 use super::gap::{self, Found};
@@ -86,7 +87,8 @@ impl<'a> Session<'a> {
             start::tables(&described, &chosen.captured)?;
             start::redis(&mut redis, asked, &chosen.captured).await?;
         }
-        indexes::require_modules(&mut redis, chosen.captured.values().flat_map(|one| &one.outputs)).await?;
+        indexes::require_modules(&mut redis, chosen.captured.values().flat_map(|one| one.outputs.iter()))
+            .await?;
         let captured = publish(&mut control, &types, asked, (chosen, Publishing::Allowed)).await?;
         let Some(taken) = take_slot(pipeline, begun, (&mut redis, &mut control), server).await? else {
             return Ok(None);
@@ -168,7 +170,7 @@ impl<'a> Session<'a> {
             pipeline,
             control,
             types,
-            captured,
+            captured: captured.into_iter().map(|(oid, one)| (oid, Arc::new(one))).collect(),
             states: checkpoint.tables,
             events: checkpoint.events,
             indexes: checkpoint.indexes,
@@ -177,11 +179,14 @@ impl<'a> Session<'a> {
             watched,
             stream: taken.stream,
             following: None,
+            again: Default::default(),
             writer,
             retention,
             start: before,
             written,
             scattered,
+            tables_at_once: begun.tables_at_once,
+            trouble: None,
             moved: (0, 0),
             shutdown: pipeline.shutdown.clone(),
             progress,
@@ -196,8 +201,8 @@ impl<'a> Session<'a> {
 impl Session<'_> {
     /// For those who watch: what is captured, and how far it is.
     fn show_tables(&self) {
-        let names: Vec<String> = self.captured.values().map(Captured::name).collect();
-        self.progress.keep_tables(|name| names.iter().any(|captured| captured == name));
+        let names: HashSet<String> = self.captured.values().map(|captured| captured.name()).collect();
+        self.progress.keep_tables(|name| names.contains(name));
         for captured in self.captured.values() {
             let name = captured.name();
             let table = self.progress.table(&name);

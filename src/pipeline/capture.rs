@@ -1,6 +1,7 @@
 //! Which tables are captured, as what: the configuration against the catalog and the publication.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::territory::Territories;
 use crate::config::{Config, Nulls, Output, Structure, TableRule, nearest};
@@ -17,9 +18,10 @@ use crate::postgres::{Connection, identifier};
 pub(crate) struct Captured {
     pub(crate) table: Table,
     pub(crate) shape: Shape,
-    pub(crate) outputs: Vec<Output>,
+    /// Shared by all tables that fit the same rule.
+    pub(crate) outputs: Arc<[Output]>,
     /// See [`fingerprint`].
-    pub(crate) fingerprint: String,
+    pub(crate) fingerprint: Arc<str>,
     /// By what the publication sends it; another text when it may not have done so all the time.
     pub(crate) published: String,
     strictness: Strictness,
@@ -61,17 +63,18 @@ impl Captured {
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) table: Table,
-    pub(crate) outputs: Vec<Output>,
+    pub(crate) outputs: Arc<[Output]>,
+    fingerprint: Arc<str>,
     /// Its user wrote its name, not a pattern.
     pub(crate) named: bool,
 }
 
 impl Wanted {
     pub(crate) fn shaped(self, types: &Types, strictness: Strictness) -> Captured {
-        let Wanted { table, outputs, .. } = self;
+        let Wanted { table, outputs, fingerprint, .. } = self;
         let shape = Shape::of_table(&table, types);
         let published = String::new();
-        Captured { shape, fingerprint: fingerprint(&outputs), table, outputs, published, strictness }
+        Captured { shape, fingerprint, table, outputs, published, strictness }
     }
 }
 
@@ -229,17 +232,22 @@ pub(crate) struct Selected {
 /// Chooses among the tables that the role may read.
 pub(crate) fn select(config: &Config, tables: BTreeMap<u32, Table>) -> Selected {
     let mut selected = Selected { wanted: Vec::new(), left_out: Vec::new() };
+    let shared =
+        |outputs: &[Output]| (Arc::<[Output]>::from(outputs), Arc::<str>::from(fingerprint(outputs)));
+    let plain = shared(std::slice::from_ref(&config.plain));
+    let of_rules: Vec<_> = config.tables.iter().map(|rule| shared(&rule.outputs)).collect();
     for table in tables.into_values().filter(|table| table.selectable) {
-        let (outputs, named) = if config.tables.is_empty() {
-            (vec![config.plain.clone()], false)
+        let ((outputs, fingerprint), named) = if config.tables.is_empty() {
+            (plain.clone(), false)
         } else {
             let fits = |rule: &&TableRule| rule.pattern.matches(&table.schema, &table.name);
-            let Some(rule) = config.tables.iter().find(fits) else { continue };
-            (rule.outputs.clone(), rule.pattern.exact().is_some())
+            let mut rules = config.tables.iter().zip(&of_rules);
+            let Some((rule, shared)) = rules.find(|(rule, _)| fits(rule)) else { continue };
+            (shared.clone(), rule.pattern.exact().is_some())
         };
         // Published without an identity, PostgreSQL would reject the application's own UPDATEs.
         if table.has_usable_identity() || named {
-            selected.wanted.push(Wanted { table, outputs, named });
+            selected.wanted.push(Wanted { table, outputs, fingerprint, named });
         } else {
             selected.left_out.push(table);
         }

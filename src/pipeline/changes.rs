@@ -5,6 +5,7 @@
 //! row's `xmin`. Only when the sum is another one are the tables chosen anew; if that gives other
 //! tables, or a table's publication is not the one that it was, a new session begins.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -77,14 +78,15 @@ impl Session<'_> {
             && chosen.values().zip(self.captured.values()).all(|(new, old)| {
                 new.table.oid == old.table.oid && new.name() == old.name() && new.published == old.published
             });
-        if same || self.drain().await? == Recovery::Stopped {
+        if same {
+            return self.note_rewritten(Some(&chosen)).await;
+        }
+        if self.drain().await? == Recovery::Stopped {
             return Ok(());
         }
-        let names = |tables: &std::collections::BTreeMap<u32, super::Captured>| -> Vec<String> {
-            tables.values().map(super::Captured::name).collect()
-        };
-        let (new, old) = (names(&chosen), names(&self.captured));
-        let added: Vec<&String> = new.iter().filter(|name| !old.contains(name)).collect();
+        let new: BTreeSet<String> = chosen.values().map(super::Captured::name).collect();
+        let old: BTreeSet<String> = self.captured.values().map(|captured| captured.name()).collect();
+        let added: Vec<&String> = new.iter().filter(|name| !old.contains(*name)).collect();
         Err(Error::Restart(match added.as_slice() {
             [] => "the tables to capture, or their publication, have changed; beginning again from the checkpoint"
                 .to_owned(),

@@ -24,11 +24,8 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
+pub(crate) use super::table_state::TableState;
 use crate::lsn::Lsn;
-use crate::plan::key::KeyPattern;
-use crate::plan::shape::ColumnRecord;
 use crate::redis::resp::{Commands, Reply};
 use crate::redis::shards::Names;
 use crate::redis::{Client, Error, Spread};
@@ -68,128 +65,6 @@ pub(crate) struct Split {
     pub(crate) commit_lsn: Lsn,
     /// How many of its changes are applied.
     pub(crate) ordinal: u64,
-}
-
-/// How far one table's snapshot is, and what it was read as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub(crate) struct TableState {
-    /// The columns as they were when the rows were written.
-    pub(crate) columns: Vec<ColumnRecord>,
-    /// What the rows were written as.
-    pub(crate) outputs: String,
-    /// The table's OID, the columns of its key, and what the keys look like.
-    #[serde(default)]
-    pub(crate) oid: u32,
-    #[serde(default)]
-    pub(crate) key: Vec<String>,
-    #[serde(default)]
-    pub(crate) keys: Vec<KeyPattern>,
-    /// See [`crate::postgres::catalog::Table::files`].
-    #[serde(default)]
-    pub(crate) files: String,
-    /// All ranges are read, and keys without rows are removed.
-    pub(crate) complete: bool,
-    /// Rows read.
-    pub(crate) rows: u64,
-    /// The first snapshot that rows were read in (`txid_current_snapshot`), and the position behind
-    /// which it saw nothing. A transaction that it saw is not applied to this table. `None`: the rows
-    /// replace older ones, so every transaction is applied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) base: Option<(String, u64)>,
-    /// The position behind which no snapshot of this table saw anything. Until the stream is there,
-    /// rows can be newer than the stream.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) until: u64,
-    /// Key values between which the ranges lie: range i ends before `bounds[i]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) bounds: Vec<Vec<String>>,
-    /// Ranges that are read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) done: Vec<u32>,
-    /// Fields that the table no longer has, to be deleted from its hashes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) retired: Vec<String>,
-    /// Keys that look so are removed, where no row has them, when the table has been read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) stale_keys: Vec<KeyPattern>,
-    /// Streams that have got the rows of a snapshot: reading the table again is no event for them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) announced: Vec<String>,
-    /// For each stream, the first snapshot of which it has got rows, as in `base`. A transaction that this
-    /// snapshot saw is no event, also when the table is read again and `base` is forgotten. One that only
-    /// a later snapshot saw is: it can have changed rows that the first one brought.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) told: BTreeMap<String, (String, u64)>,
-    /// The stream could not bring the rows to their present definition while they overlapped: the table
-    /// is read again when they don't any more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) again: bool,
-    /// What the publication was when the rows were read: another one may have left changes out.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) published: String,
-    /// Why changes are missing: its streams are still to be told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) gap: Option<String>,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl TableState {
-    /// Forgets what was read, so that the table is read again over what is in Redis. With `sweep`, rows
-    /// can have gone, or got other keys, without the stream telling.
-    pub(crate) fn read_again(&mut self, sweep: bool) {
-        if sweep {
-            self.stale_keys.append(&mut self.keys);
-            self.stale_keys.dedup();
-        }
-        self.retired.extend(self.columns.drain(..).map(|column| column.0));
-        self.retired.sort();
-        self.retired.dedup();
-        self.complete = false;
-        self.again = false;
-        self.base = None;
-        self.bounds.clear();
-        self.done.clear();
-        self.rows = 0;
-    }
-
-    /// What streams have got counts for nothing any more: they are given the rows as they are now.
-    pub(crate) fn forget_streams(&mut self) {
-        self.announced.clear();
-        self.told.clear();
-    }
-
-    /// Streams get rows of this snapshot.
-    pub(crate) fn tell<'a>(&mut self, streams: impl Iterator<Item = &'a str>, seen: &(String, u64)) {
-        for stream in streams {
-            self.told.entry(stream.to_owned()).or_insert_with(|| seen.clone());
-        }
-    }
-
-    /// All ranges are read.
-    pub(crate) fn is_read(&self) -> bool {
-        !self.columns.is_empty() && self.done.len() > self.bounds.len()
-    }
-
-    /// How the checkpoint has it: a field and its value.
-    pub(crate) fn field(&self, name: &str) -> (String, String) {
-        // A struct of strings and numbers always has a JSON form.
-        (format!("{TABLE}{name}"), serde_json::to_string(self).unwrap_or_default())
-    }
-
-    /// Everything is read and removed: what was only needed for that is forgotten. `streams` have got
-    /// the rows.
-    pub(crate) fn completed(&mut self, streams: &[String]) {
-        self.complete = true;
-        self.announced = streams.to_vec();
-        self.told.retain(|stream, _| streams.contains(stream));
-        self.bounds.clear();
-        self.done.clear();
-        self.retired.clear();
-        self.stale_keys.clear();
-    }
 }
 
 /// What the positions belong to.
@@ -280,23 +155,67 @@ impl Keys {
     }
 }
 
-const TABLE: &str = "table:";
+/// The key belongs to a pipeline itself, whatever the templates are.
+pub(crate) fn is_own(key: &[u8]) -> bool {
+    key.strip_prefix(b"{").unwrap_or(key).starts_with(b"redis-connect-postgres:")
+}
+
+pub(super) const TABLE: &str = "table:";
 const INDEX: &str = "index:";
 pub(super) const SHARD: &str = "shard:";
 
 /// Reads the checkpoint; `None` when there is none.
 pub(crate) async fn read(redis: &mut Client, keys: &Keys) -> Result<Option<Checkpoint>, Error> {
-    let fields = read_hash(redis, &keys.checkpoint).await?;
+    let (fields, tables) = read_fields(redis, &keys.checkpoint).await?;
     if fields.is_empty() {
         return Ok(None);
     }
-    parse(&fields).map(Some).ok_or_else(|| {
+    let checkpoint =
+        parse(&fields).zip(tables).map(|(checkpoint, tables)| Checkpoint { tables, ..checkpoint });
+    checkpoint.map(Some).ok_or_else(|| {
         Error::Setting(format!(
             "the checkpoint {} in Redis can't be read; if nothing else wrote to it, it comes from another version: \
              look at it with HGETALL, or begin anew with redis-connect-postgres reset",
             keys.checkpoint
         ))
     })
+}
+
+/// More fields than this are not read at once: with very many tables the whole of them is large.
+const FIELDS_AT_ONCE: usize = 1_000;
+
+/// Reads what the checkpoint, or what a `reset` has left, says of tables, and the other fields. A hash of many
+/// fields is read in parts; who needs one moment of it has seen to it that nobody writes it.
+async fn read_fields(
+    redis: &mut Client,
+    key: &str,
+) -> Result<(BTreeMap<String, String>, Option<BTreeMap<String, TableState>>), Error> {
+    let names = match redis.call(&[b"HKEYS", key.as_bytes()]).await? {
+        Reply::Array(names) if names.len() > FIELDS_AT_ONCE => names,
+        _ => {
+            let fields = read_hash(redis, key).await?;
+            let tables = tables_of(&fields);
+            return Ok((fields, tables));
+        }
+    };
+    let (mut fields, mut tables) = (BTreeMap::new(), Some(BTreeMap::new()));
+    for part in names.chunks(FIELDS_AT_ONCE) {
+        let names: Vec<String> = part.iter().filter_map(Reply::text).collect();
+        let mut commands = Commands::default();
+        for name in &names {
+            commands.command(&[b"HGET", key.as_bytes(), name.as_bytes()]);
+        }
+        let replies = redis.call_all(&commands).await?;
+        let values = replies.iter().map(Reply::text);
+        let found: BTreeMap<String, String> =
+            names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        match (&mut tables, tables_of(&found)) {
+            (Some(tables), Some(more)) => tables.extend(more),
+            _ => tables = None,
+        }
+        fields.extend(found.into_iter().filter(|(name, _)| !name.starts_with(TABLE)));
+    }
+    Ok((fields, tables))
 }
 
 pub(super) async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -314,15 +233,14 @@ pub(crate) async fn read_former(
     redis: &mut Client,
     keys: &Keys,
 ) -> Result<BTreeMap<String, TableState>, Error> {
-    let fields = read_hash(redis, &keys.former).await?;
-    Ok(tables_of(&fields).unwrap_or_default())
+    Ok(read_fields(redis, &keys.former).await?.1.unwrap_or_default())
 }
 
 /// Forgets the checkpoint, but not which keys its tables have: the next snapshot removes those that no
 /// row has any more.
 pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> {
     let mut tables = read_former(redis, keys).await?;
-    tables.extend(tables_of(&read_hash(redis, &keys.checkpoint).await?).unwrap_or_default());
+    tables.extend(read_fields(redis, &keys.checkpoint).await?.1.unwrap_or_default());
     let mut extra = Extra::default();
     for (name, state) in &mut tables {
         state.read_again(true);
@@ -347,9 +265,16 @@ pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> 
 
 fn tables_of(fields: &BTreeMap<String, String>) -> Option<BTreeMap<String, TableState>> {
     let tables = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(TABLE)?, value)));
-    tables.map(|(name, value)| Some((name.to_owned(), serde_json::from_str(value).ok()?))).collect()
+    let state = |value: &str| {
+        let mut state: TableState = serde_json::from_str(value).ok()?;
+        state.columns.shrink_to_fit();
+        state.keys.shrink_to_fit();
+        Some(state)
+    };
+    tables.map(|(name, value)| Some((name.to_owned(), state(value)?))).collect()
 }
 
+/// Without the tables.
 pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
     let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
     let lsn = |name: &str| fields.get(name)?.parse::<Lsn>().ok();
@@ -366,7 +291,7 @@ pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         batch: number("batch")?,
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
-        tables: tables_of(fields)?,
+        tables: BTreeMap::new(),
         was_read: fields.contains_key("first_snapshot"),
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,
@@ -525,23 +450,7 @@ mod tests {
         let read = parse(&fields).unwrap();
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
         assert_eq!((read.before, read.beside), (before, 6));
-        assert_eq!(read.tables["public.emp"], state);
-    }
-
-    #[test]
-    fn what_streams_have_got() {
-        let mut state = TableState::default();
-        let (first, second) = (("5:5:".to_owned(), 10), ("7:7:".to_owned(), 20));
-        state.tell(["a", "gone"].into_iter(), &first);
-        state.read_again(false);
-        state.tell(["a", "b"].into_iter(), &second);
-        state.completed(&["a".to_owned(), "b".to_owned()]);
-        let told = |state: &TableState| state.told.clone().into_iter().collect::<Vec<_>>();
-        assert_eq!(told(&state), [("a".to_owned(), first), ("b".to_owned(), second.clone())]);
-        state.forget_streams();
-        state.tell(["a"].into_iter(), &second);
-        assert_eq!(told(&state), [("a".to_owned(), second)]);
-        assert!(state.announced.is_empty());
+        assert_eq!(tables_of(&fields).unwrap()["public.emp"], state);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::sink::{Again, Needs, Sink};
 #[derive(Debug)]
 pub(super) struct Incomplete {
     relation: u32,
-    table: Tracked,
+    table: Rc<Tracked>,
     needs: Needs,
     old: Option<OwnedRow>,
     new: Option<OwnedRow>,
@@ -33,7 +33,7 @@ pub(super) struct Incomplete {
 
 impl Incomplete {
     pub(super) fn new(
-        (relation, table): (u32, Tracked),
+        (relation, table): (u32, Rc<Tracked>),
         needs: Needs,
         (change, received): (&Change<'_>, &[u8]),
     ) -> Incomplete {

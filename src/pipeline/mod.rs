@@ -13,6 +13,7 @@
 
 mod apply;
 pub(crate) mod begin;
+mod beside;
 pub(crate) mod capture;
 mod changes;
 pub(crate) mod checkpoint;
@@ -26,9 +27,12 @@ mod messages;
 pub(crate) mod places;
 mod ranges;
 mod read_at;
+mod reader;
+mod recorder;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
+mod rewritten;
 mod session;
 mod shards;
 mod snapshot;
@@ -36,8 +40,10 @@ pub(crate) mod standing;
 mod stream;
 pub(crate) mod supervise;
 mod sweep;
+mod table_state;
 pub(crate) mod territory;
 mod truncate;
+mod unread;
 mod writer;
 
 pub(crate) use capture::{Captured, Publishing, capture};

@@ -33,8 +33,28 @@ pub(super) fn copy_statement(captured: &Captured, bounds: &[Vec<String>], number
 /// OIDs from here on belong to types that users and extensions make.
 const FIRST_USER_OID: u32 = 16_384;
 
-/// Pages that are sampled for each bound.
-const SAMPLED_PAGES: u64 = 30;
+/// How many rows a range is to have, about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RangeSize {
+    Given(u64),
+    /// Not more than these, and so few that the stream can wait while they are read.
+    Short(u64),
+}
+
+/// Rows of a short range. It takes 100 ms or so.
+const SHORT: u64 = 10_000;
+/// The checkpoint has all of a table's bounds, and is written with each range.
+const MOST_SHORT_RANGES: u64 = 4_000;
+
+impl RangeSize {
+    /// Rows, and how many pages are sampled for each bound.
+    fn of(self, rows: u64) -> (u64, u64) {
+        match self {
+            RangeSize::Given(range_rows) => (range_rows, 30),
+            RangeSize::Short(most) => ((rows / MOST_SHORT_RANGES).max(SHORT).min(most), 8),
+        }
+    }
+}
 
 /// Key values that cut the table into ranges of about `range_rows` rows, from a sample of its pages.
 /// None for small tables, and where the key's order can't be relied on: operators of types outside
@@ -42,7 +62,7 @@ const SAMPLED_PAGES: u64 = 30;
 pub(super) async fn bounds(
     leader: &mut Connection,
     captured: &Captured,
-    range_rows: u64,
+    wanted: RangeSize,
 ) -> Result<Vec<Vec<String>>, Error> {
     let shape = &captured.shape;
     let keyed = !captured.table.primary_key.is_empty() || !captured.table.identity_index.is_empty();
@@ -60,11 +80,12 @@ pub(super) async fn bounds(
     let pages = (bytes / 8192).max(1);
     // A table that was never analysed: a row takes some hundred bytes.
     let rows = if captured.table.estimated_rows > 0 { captured.table.estimated_rows } else { bytes / 100 };
+    let (range_rows, sampled_pages) = wanted.of(rows);
     let count = rows / range_rows.max(1);
     if count < 1 {
         return Ok(Vec::new());
     }
-    let percent = (100.0 * (count * SAMPLED_PAGES) as f64 / pages as f64).clamp(0.001, 100.0);
+    let percent = (100.0 * (count * sampled_pages) as f64 / pages as f64).clamp(0.001, 100.0);
     let key = key_columns(captured).join(", ");
     let (number, total) = (unused_name(captured, "n"), unused_name(captured, "of"));
     let sql = format!(

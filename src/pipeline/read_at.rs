@@ -8,6 +8,7 @@
 
 use super::session::Session;
 use crate::lsn::Lsn;
+use crate::postgres::snapshot::before_page_header;
 use crate::postgres::stream::postgres_now;
 use crate::sink::Workspace;
 
@@ -18,13 +19,21 @@ impl Session<'_> {
         if !self.scattered {
             return accepted.max(self.written.lsn);
         }
-        // Streams have waited where that session began to read, and there it goes on: what came after its snapshot
-        // is an event, also if it lies before the end of the log that this session has found.
+        if self.was_read {
+            return accepted.max(self.written.lsn);
+        }
+        // Before the first snapshot is done, the stream has brought nothing. Streams have waited where that session
+        // began to read, and there it goes on: what came after its snapshot is an event, also if it lies before the
+        // end of the log that this session has found.
         if begun && self.events.0 > 0 {
             return Lsn(self.events.0.saturating_sub(self.id_base).saturating_add(1));
         }
-        // Before the first snapshot is done, the stream has brought nothing.
-        if self.was_read { accepted.max(self.written.lsn) } else { accepted }
+        accepted
+    }
+
+    /// Entries can be in streams that this session has not come to yet: rows have to wait for them.
+    pub(super) fn is_behind_entries(&self) -> bool {
+        self.scattered && self.writer.accepted().lsn < before_page_header(self.written.lsn)
     }
 
     /// For rows that stand directly before that position, and after what was written there.

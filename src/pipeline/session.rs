@@ -13,7 +13,7 @@ use super::capture::Captured;
 use super::checkpoint::{Position, TableState};
 use super::retain::Retention;
 use super::stream::Following;
-use super::supervise::Pipeline;
+use super::supervise::{Pipeline, Retry};
 use super::writer::Writer;
 use crate::error::{Error, Family};
 use crate::lsn::Lsn;
@@ -33,7 +33,7 @@ pub(super) struct Session<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) control: Connection,
     pub(super) types: Types,
-    pub(super) captured: BTreeMap<u32, Captured>,
+    pub(super) captured: BTreeMap<u32, Arc<Captured>>,
     pub(super) states: BTreeMap<String, TableState>,
     /// See [`super::checkpoint::Checkpoint`].
     pub(super) events: (u64, u64),
@@ -45,6 +45,8 @@ pub(super) struct Session<'a> {
     /// See [`super::changes`].
     pub(super) watched: String,
     pub(super) stream: Stream,
+    /// What is known of tables that are to be read while others are streamed.
+    pub(super) again: super::snapshot::Again,
     /// What is known of the stream so far; `None` before it was followed.
     pub(super) following: Option<Box<Following>>,
     pub(super) writer: Writer,
@@ -57,6 +59,10 @@ pub(super) struct Session<'a> {
     pub(super) scattered: bool,
     /// How many batches had been written when a slot was found to have moved, and how often that was so.
     pub(super) moved: (u64, u32),
+    /// How many tables are read in one snapshot at most.
+    pub(super) tables_at_once: usize,
+    /// What kept sessions from working until now.
+    pub(super) trouble: Option<&'a Retry>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) progress: Arc<Progress>,
 }
@@ -77,6 +83,13 @@ pub(super) enum Recovery {
 }
 
 impl<'a> Session<'a> {
+    /// It does what could not be done before.
+    pub(super) fn works(&mut self) {
+        if let Some(trouble) = self.trouble.take() {
+            trouble.over();
+        }
+    }
+
     pub(super) fn heartbeat_timer() -> Interval {
         let mut timer = interval(HEARTBEAT);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,77 +15,72 @@
 //! Ranges are ranges of the key and not of ctid: a row can move to another page, but not to another
 //! key without a change that the stream shows.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::rc::Rc;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
+use super::apply::Overlap;
 use super::capture::Captured;
-use super::checkpoint::TableState;
-use super::ledger::{Origin, Source};
-use super::ranges::{bounds, copy_statement};
-use super::session::{End, Recovery, Session, only_grew};
+use super::ranges::{RangeSize, bounds};
+use super::reader::{Reader, Worker, ranges_to_read};
+use super::session::{End, Recovery, Session};
 use super::truncate::Notice;
-use super::writer::Writer;
-use crate::config::{Config, OnGap};
-use crate::error::{Error, SlotUse};
+use super::unread::{Reading, note_definition};
+use crate::config::Config;
+use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::plan::{Plan, stream_names};
-use crate::postgres::copy::{CopyEvent, split_row};
+use crate::plan::shape::ColumnRecord;
 use crate::postgres::snapshot::{self, Snapshot};
 use crate::postgres::{Connection, Purpose};
-use crate::progress::{Phase, Progress, TableProgress, Totals};
-use crate::row::{Cell, Change, Row};
+use crate::progress::Phase;
 use crate::sink::{Sink, Workspace};
 
-/// A table that is being read.
-#[derive(Debug)]
-struct Reading {
-    name: String,
-    captured: Captured,
-    plan: Rc<Plan>,
-    state: TableState,
-    /// All streams among its outputs.
-    streams: Vec<String>,
-    progress: Arc<TableProgress>,
-}
-
-/// A part of a table that one COPY reads.
-#[derive(Debug, Clone, Copy)]
-struct Range {
-    /// Index in the list of tables.
-    table: usize,
-    number: u32,
-}
-
-impl Reading {
-    /// One of its streams has got rows of a snapshot that was not read to its end.
-    fn has_begun(&self) -> bool {
-        let streams = self.plan.sinks.iter().filter_map(Sink::stream);
-        streams.map(|stream| stream.name()).any(|name| self.state.told.contains_key(name))
-    }
-}
-
-#[derive(Debug)]
-struct Worker {
-    connection: Connection,
-    reading: Option<Range>,
-    rows: u64,
-    /// When it last brought something, or was not asked to.
-    heard: Instant,
-}
-
-impl Worker {
-    fn new(connection: Connection) -> Worker {
-        Worker { connection, reading: None, rows: 0, heard: Instant::now() }
-    }
-}
-
 /// How long tables are read while the stream waits, when there are others that it brings changes of.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_millis(100);
+
+/// How often a snapshot is taken that has all that was streamed. It has it a moment after, if not at once.
+const ATTEMPTS: u32 = 10;
+/// How long the stream goes on, where it still had not.
+const NOT_NOW: Duration = Duration::from_millis(200);
+/// The stream does not wait for somebody who has a table locked.
+const LOCK_PATIENCE: &str = "SET lock_timeout = '50ms'";
+
+/// What a session knows of tables that it reads while others are streamed.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    /// There is something to be read.
+    reading: bool,
+    /// It was told that reading has begun.
+    begun: bool,
+    /// Rows are read, and the next ones in a snapshot that has all that was applied.
+    noting: bool,
+    /// Transactions that were applied, and that no snapshot has been known to see.
+    applied: Vec<u32>,
+    /// Where rows are read.
+    connection: Option<Connection>,
+    prepared: BTreeMap<String, Prepared>,
+}
+
+/// A table that can be read from now on.
+#[derive(Debug)]
+struct Prepared {
+    /// As which it was cut into ranges.
+    columns: Vec<ColumnRecord>,
+    bounds: Vec<Vec<String>>,
+}
+
+impl Again {
+    /// A transaction was applied.
+    #[inline]
+    pub(super) fn note(&mut self, xid: Option<u32>) {
+        if self.noting {
+            self.applied.extend(xid);
+        }
+    }
+}
 
 /// What came of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,217 +92,244 @@ pub(super) enum Read {
     Ended(End),
 }
 
-/// A worker that is silent for so long may have lost its connection.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// What the loop stopped for.
-#[derive(Debug)]
-enum Event {
-    /// This worker has nothing to do.
-    Free(usize),
-    Heartbeat,
-    Stop,
-    Trouble(Error),
-}
-
 impl Session<'_> {
     /// Reads captured tables that are not in Redis yet, or not as they should be: all of them, or, where
     /// others are being streamed, as much as takes a moment.
     pub(super) async fn read_tables(&mut self) -> Result<Read, Error> {
-        self.compare_states()?;
-        let mut tables = self.incomplete()?;
-        if tables.is_empty() {
-            return Ok(Read::Done);
+        loop {
+            self.compare_states().await?;
+            let tables = self.incomplete()?;
+            if tables.is_empty() {
+                return self.all_are_read().await;
+            }
+            self.again.reading = true;
+            self.again.noting = tables.iter().any(|table| !table.state.is_read());
+            if self.was_read {
+                match self.prepare_tables(&tables).await? {
+                    None => return Ok(Read::Ended(End::Stopped)),
+                    // They can have changed meanwhile.
+                    Some(true) => continue,
+                    Some(false) => {}
+                }
+            }
+            let (read, unread): (Vec<_>, Vec<_>) =
+                tables.into_iter().partition(|table| table.state.is_read());
+            let recovery = if unread.is_empty() {
+                self.sweep_tables(&read).await?
+            } else {
+                self.progress.set_phase(Phase::Snapshot);
+                self.progress
+                    .begin_snapshot(unread.iter().map(|table| Arc::clone(&table.progress)).collect());
+                self.read_unread(unread).await?
+            };
+            if recovery == Recovery::Stopped {
+                return Ok(Read::Ended(End::Stopped));
+            }
+            if self.streams_meanwhile() {
+                return Ok(Read::More);
+            }
         }
-        self.progress.set_phase(Phase::Snapshot);
-        // Rows of a stream's snapshot stand before everything that the stream brings, so nothing may come
-        // between them.
-        let sliced = self.was_read && !tables.iter().any(|table| table.plan.has_streams());
-        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-        let prepare = prepare(&self.pipeline.config, &mut tables);
-        let (snapshot, workers) = Session::meanwhile(&mut self.stream, positions, prepare).await?;
+    }
+
+    /// Reads what is to be read of these tables, or as much of it as takes a moment.
+    async fn read_unread(&mut self, mut tables: Vec<Reading>) -> Result<Recovery, Error> {
+        let sliced = self.streams_meanwhile();
+        let all = tables.len();
+        tables.truncate(self.tables_at_once);
+        let taken = match sliced && self.is_behind_entries() {
+            true => None,
+            false => self.take_snapshot(&mut tables).await?,
+        };
+        let Some((snapshot, workers)) = taken else {
+            let pause = async {
+                sleep(NOT_NOW).await;
+                Ok(())
+            };
+            return Ok(match self.beside(pause).await? {
+                Some(()) => Recovery::Resumed,
+                None => Recovery::Stopped,
+            });
+        };
         let position = self.snapshot_position(tables.iter().any(Reading::has_begun));
         let mut workspace = self.snapshot_workspace(position);
         let resumed = self.announce(&mut tables, &snapshot, &mut workspace).await?;
         let mut ranges = ranges_to_read(&tables);
-        if self.following.is_none() {
+        if !std::mem::replace(&mut self.again.begun, true) {
             tracing::info!(
                 event = if resumed { "snapshot_goes_on" } else { "snapshot_begins" },
-                tables = tables.len(),
+                tables = all,
                 ranges = ranges.len(),
                 workers = workers.len(),
                 "{}",
                 if resumed { "snapshot goes on" } else { "snapshot begins" }
             );
         }
-        self.progress.begin_snapshot(tables.iter().map(|table| Arc::clone(&table.progress)).collect());
+        self.works();
         self.recall_letters(position).await?;
         let until = sliced.then(|| Instant::now() + SLICE);
         let lsn = position;
         let progress = Arc::clone(&self.progress);
         let mut reader = Reader { tables, workers, cells: Vec::new(), workspace, lsn, until, progress };
-        if let Some(end) = self.read_ranges(&mut reader, &mut ranges).await? {
-            return Ok(Read::Ended(end));
+        if self.read_ranges(&mut reader, &mut ranges).await?.is_some() {
+            return Ok(Recovery::Stopped);
         }
-        self.conclude(reader, &snapshot).await
+        self.conclude(reader).await
     }
 
-    /// Sweeps the tables that have been read and notes how far the others are.
-    async fn conclude(&mut self, reader: Reader, snapshot: &Snapshot) -> Result<Read, Error> {
+    /// Notes how far the tables are.
+    async fn conclude(&mut self, reader: Reader) -> Result<Recovery, Error> {
         // Everything is recorded as done, as far as it is.
         if self.drain().await? == Recovery::Stopped {
-            return Ok(Read::Ended(End::Stopped));
+            return Ok(Recovery::Stopped);
         }
         let Reader { tables, mut workers, workspace, .. } = reader;
         self.events = (workspace.event.id_lsn(), workspace.event.ordinal);
-        let mut read = Read::Done;
-        for mut table in tables {
+        for table in tables {
             if let Some(following) = &mut self.following {
-                following.applier.extend_overlap(&table.name, snapshot.until);
-            }
-            if !table.state.is_read() && !table.state.complete {
-                read = Read::More;
-            } else if !table.state.complete
-                && let Some(worker) = workers.last_mut()
-            {
-                let mapping = (&table.captured, &*table.plan);
-                if self.sweep(&mut worker.connection, mapping, &table.state).await? == Recovery::Stopped {
-                    return Ok(Read::Ended(End::Stopped));
-                }
-                table.state.completed(&table.streams);
-                self.writer.extra().table(&table.name, &table.state);
+                following.applier.set_overlap(&table.name, &Overlap::of(&table.state));
             }
             self.states.insert(table.name, table.state);
         }
-        if read == Read::Done {
-            self.writer.extra().field("snapshot", "done");
-            self.writer.extra().field("first_snapshot", "done");
-            self.writer.forget_former();
-            self.was_read = true;
-        }
         self.writer.mark_beside_the_stream();
         if self.drain().await? == Recovery::Stopped {
-            return Ok(Read::Ended(End::Stopped));
+            return Ok(Recovery::Stopped);
+        }
+        if self.streams_meanwhile()
+            && let Some(mut worker) = workers.pop()
+        {
+            worker.connection.query("COMMIT").await?;
+            self.again.connection = Some(worker.connection);
         }
         for worker in workers {
             worker.connection.close().await;
         }
-        if read == Read::Done {
-            tracing::info!(
-                event = "snapshot_done",
-                rows = self.progress.totals.changes.load(Relaxed),
-                "snapshot done, all tables are in Redis"
-            );
-        }
-        Ok(read)
+        Ok(Recovery::Resumed)
     }
 
-    /// Finds the tables whose rows in Redis were written as something else than they would be now.
-    fn compare_states(&mut self) -> Result<(), Error> {
-        for captured in self.captured.values() {
-            let name = captured.name();
-            let Some(state) = self.states.get_mut(&name) else { continue };
-            // Nothing was read yet, or it is to be read again already.
-            if state.columns.is_empty() {
-                continue;
+    /// Removes what has no row in tables that have been read as a whole.
+    async fn sweep_tables(&mut self, tables: &[Reading]) -> Result<Recovery, Error> {
+        for table in tables {
+            if self.sweep(table).await? == Recovery::Stopped {
+                return Ok(Recovery::Stopped);
             }
-            let shape = &captured.shape;
-            if !state.published.is_empty() && state.published != captured.published {
-                let reason = format!(
-                    "the publication {} was made anew or changed, or {name} was taken out of it: changes in between \
-                     can be missing",
-                    self.pipeline.config.source.publication
-                );
-                if self.pipeline.config.on_gap == OnGap::Fail {
-                    return Err(Error::gap(reason, SlotUse::Usable));
-                }
-                tracing::warn!(
-                    event = "resnapshot",
-                    table = name,
-                    "{reason}. It is read again (on_gap: resnapshot)"
-                );
-                state.read_again(true);
-                state.forget_streams();
-                state.gap = Some(reason);
-            } else if state.outputs != captured.fingerprint {
-                tracing::info!(
-                    event = "resnapshot",
-                    table = name,
-                    "its configuration changed: it is read again"
-                );
-                state.read_again(true);
-            } else if state.oid != captured.table.oid || state.key != shape.key_names() {
-                tracing::info!(
-                    event = "resnapshot",
-                    table = name,
-                    "it was made anew, or its key changed: it is read again"
-                );
-                state.read_again(true);
-                if state.oid != captured.table.oid {
-                    state.forget_streams();
-                    state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
-                }
-            } else if state.columns == shape.record() && !state.again {
-                continue;
-            } else if state.complete && !state.again && only_grew(state, captured) {
-                state.columns = shape.record();
-            } else {
-                tracing::info!(
-                    event = "resnapshot",
-                    table = name,
-                    "its definition changed: it is read again"
-                );
-                let moved = captured.plan(&self.pipeline.file)?.has_moved_rows(&state.columns);
-                state.read_again(moved);
-            }
-            self.writer.extra().table(&name, state);
-        }
-        let names: Vec<String> = self.captured.values().map(Captured::name).collect();
-        for (name, state) in &mut self.states {
-            // Should it be captured again one day, it will have missed changes.
-            if !names.contains(name) && !state.columns.is_empty() {
-                tracing::warn!(
-                    event = "table_gone",
-                    table = name,
-                    "not captured any more; its keys stay in Redis"
-                );
-                state.read_again(true);
-                state.forget_streams();
-                state.gap =
-                    Some(format!("{name} was not captured for a while: changes in between are missing"));
-                self.writer.extra().table(name, state);
+            if let Some(state) = self.states.get_mut(&table.name) {
+                state.completed(&table.streams);
+                self.writer.extra().table(&table.name, state);
             }
         }
-        Ok(())
+        Ok(Recovery::Resumed)
     }
 
-    fn incomplete(&mut self) -> Result<Vec<Reading>, Error> {
-        let mut tables = Vec::new();
-        for captured in self.captured.values() {
-            let name = captured.name();
-            let mut state = self.states.get(&name).cloned().unwrap_or_default();
-            if state.complete {
-                continue;
-            }
-            let streams = stream_names(&captured.outputs);
-            let mut plan = captured.plan(&self.pipeline.file)?;
-            plan.retire(&state.retired);
-            plan.without_streams(&state.announced);
-            if plan.sinks.is_empty() && state.stale_keys.is_empty() {
-                // Its streams have the rows already, and there is nothing else.
-                note_definition(&mut state, captured);
-                state.completed(&streams);
-                self.writer.extra().table(&name, &state);
-                self.states.insert(name, state);
-                continue;
-            }
-            let plan = Rc::new(plan);
-            let progress = self.progress.table(&name);
-            progress.expected.store(captured.table.estimated_rows, Relaxed);
-            progress.set_snapshot(state.rows, false);
-            tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
+    /// Every table is in Redis.
+    async fn all_are_read(&mut self) -> Result<Read, Error> {
+        if self.was_read && !self.again.reading {
+            return Ok(Read::Done);
         }
-        Ok(tables)
+        self.writer.extra().field("snapshot", "done");
+        self.writer.extra().field("first_snapshot", "done");
+        self.writer.forget_former();
+        self.was_read = true;
+        self.writer.mark_beside_the_stream();
+        if self.drain().await? == Recovery::Stopped {
+            return Ok(Read::Ended(End::Stopped));
+        }
+        if let Some(connection) = std::mem::take(&mut self.again).connection {
+            connection.close().await;
+        }
+        tracing::info!(
+            event = "snapshot_done",
+            rows = self.progress.totals.changes.load(Relaxed),
+            "snapshot done, all tables are in Redis"
+        );
+        Ok(Read::Done)
+    }
+
+    /// Before tables are read that the stream may have changed: sees to it that a snapshot has what was streamed
+    /// before this session, and, where others are streamed meanwhile, cuts them into ranges. False when there was
+    /// nothing to do, `None` on a signal.
+    async fn prepare_tables(&mut self, tables: &[Reading]) -> Result<Option<bool>, Error> {
+        let mut todo: Vec<(Arc<Captured>, bool)> = Vec::new();
+        for table in tables.iter().filter(|table| !table.state.is_read()) {
+            let prepared = self.again.prepared.get(&table.name);
+            if prepared.is_none_or(|prepared| prepared.columns != table.captured.shape.record()) {
+                let is_cut = self.streams_meanwhile() && table.state.columns.is_empty();
+                todo.push((Arc::clone(&table.captured), is_cut));
+            }
+        }
+        if todo.is_empty() {
+            return Ok(Some(false));
+        }
+        let config = &self.pipeline.config;
+        let prepare = async {
+            let mut connection = Connection::open(&config.source, Purpose::Sql).await?;
+            let mut prepared = Vec::new();
+            for (captured, is_cut) in todo {
+                wait_for_writers(&mut connection, &captured).await?;
+                let bounds = match is_cut {
+                    true => {
+                        bounds(&mut connection, &captured, RangeSize::Short(config.snapshot.range_rows))
+                            .await?
+                    }
+                    false => Vec::new(),
+                };
+                prepared.push((captured.name(), Prepared { columns: captured.shape.record(), bounds }));
+            }
+            connection.close().await;
+            Ok(prepared)
+        };
+        let Some(prepared) = self.beside(prepare).await? else { return Ok(None) };
+        self.again.prepared.extend(prepared);
+        Ok(Some(true))
+    }
+
+    /// A snapshot of these tables, and the connections that read in it. Where others are streamed, one that
+    /// has all that was streamed; `None` when there is none yet.
+    async fn take_snapshot(
+        &mut self,
+        tables: &mut [Reading],
+    ) -> Result<Option<(Snapshot, Vec<Worker>)>, Error> {
+        let config = &self.pipeline.config;
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        if !self.streams_meanwhile() {
+            let prepare = prepare(config, tables);
+            return Ok(Some(Session::meanwhile(&mut self.stream, positions, prepare).await?));
+        }
+        for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
+            if let Some(prepared) = self.again.prepared.get(&table.name) {
+                table.state.bounds.clone_from(&prepared.bounds);
+            }
+        }
+        let names: Vec<String> = tables.iter().map(|table| table.captured.table.sql_rows()).collect();
+        let Again { connection, applied, .. } = &mut self.again;
+        let take = async {
+            let mut reader = match connection.take() {
+                Some(reader) => reader,
+                None => {
+                    let mut reader = Connection::open(&config.source, Purpose::Sql).await?;
+                    reader.query(LOCK_PATIENCE).await?;
+                    reader
+                }
+            };
+            for _ in 0..ATTEMPTS {
+                let snapshot = match snapshot::take(&mut reader, &names).await {
+                    Ok(snapshot) => snapshot,
+                    // Somebody has a table locked.
+                    Err(error) if error.sqlstate() == Some("55P03") => break,
+                    Err(error) => return Err(redefined(error)),
+                };
+                // What a standby sends was applied there before.
+                applied.retain(|xid| !snapshot.vague && !snapshot.visibility.saw(*xid));
+                if applied.is_empty() {
+                    return Ok(Some((snapshot, vec![Worker::new(reader)])));
+                }
+                reader.query("ROLLBACK").await?;
+                sleep(Duration::from_millis(2)).await;
+            }
+            reader.query("ROLLBACK").await?;
+            *connection = Some(reader);
+            Ok(None)
+        };
+        Session::meanwhile(&mut self.stream, positions, take).await
     }
 
     /// Rows that were read before an interruption have their dead letters already.
@@ -330,6 +352,7 @@ impl Session<'_> {
     ) -> Result<bool, Error> {
         let mut resumed = false;
         for table in tables.iter_mut() {
+            let begins = table.state.columns.is_empty();
             if let Some(reason) = table.state.gap.take() {
                 self.tell_streams(&table.plan, Notice::Gap(&reason), workspace).await?;
                 self.writer.extra().events((workspace.event.id_lsn(), workspace.event.ordinal));
@@ -346,6 +369,9 @@ impl Session<'_> {
                 resumed = true;
             }
             state.until = snapshot.until.0;
+            if begins && let Some(following) = &mut self.following {
+                following.applier.set_overlap(&table.name, &Overlap::of(state));
+            }
             table.progress.set_overlap(snapshot.until);
             self.writer.extra().table(&table.name, state);
         }
@@ -360,223 +386,19 @@ impl Session<'_> {
         self.drain().await?;
         Ok(resumed)
     }
-
-    async fn read_ranges(
-        &mut self,
-        reader: &mut Reader,
-        ranges: &mut VecDeque<Range>,
-    ) -> Result<Option<End>, Error> {
-        let mut timer = Session::heartbeat_timer();
-        for index in 0..reader.workers.len() {
-            self.assign(reader, index, ranges).await?;
-        }
-        while reader.workers.iter().any(|worker| worker.reading.is_some()) {
-            let event = tokio::select! {
-                biased;
-                _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
-                _ = timer.tick() => Event::Heartbeat,
-                event = poll_fn(|cx| reader.poll(cx, &mut self.writer)) => event,
-            };
-            match event {
-                Event::Free(index) => self.assign(reader, index, ranges).await?,
-                Event::Heartbeat => {
-                    self.writer.flush(Duration::ZERO);
-                    self.heartbeat().await?;
-                    self.check_workers(reader).await?;
-                    if self.progress.is_to_pause() {
-                        if self.stay_paused().await? == Recovery::Stopped {
-                            return Ok(Some(End::Stopped));
-                        }
-                        reader.workers.iter_mut().for_each(|worker| worker.heard = Instant::now());
-                    }
-                }
-                Event::Stop => return Ok(Some(End::Stopped)),
-                Event::Trouble(error) => {
-                    if self.recover(error).await? == Recovery::Stopped {
-                        return Ok(Some(End::Stopped));
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// A worker that brings nothing, although PostgreSQL is not looking for rows but waiting to send them,
-    /// has a dead connection.
-    async fn check_workers(&mut self, reader: &mut Reader) -> Result<(), Error> {
-        for worker in &mut reader.workers {
-            if worker.reading.is_none() || worker.heard.elapsed() < SILENCE {
-                continue;
-            }
-            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let sql = format!(
-                "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {} AND state = 'active' \
-                 AND wait_event IS DISTINCT FROM 'ClientWrite'",
-                worker.connection.backend_pid()
-            );
-            let source = &self.pipeline.config.source;
-            let busy = async {
-                let mut asking = Connection::open(source, Purpose::Sql).await?;
-                Ok(asking.query_one(&sql).await?.is_some())
-            };
-            if !Session::meanwhile(&mut self.stream, positions, busy).await? {
-                return Err(worker.connection.silent(SILENCE).into());
-            }
-            worker.heard = Instant::now();
-        }
-        Ok(())
-    }
-
-    async fn assign(
-        &mut self,
-        reader: &mut Reader,
-        index: usize,
-        ranges: &mut VecDeque<Range>,
-    ) -> Result<(), Error> {
-        let Some(worker) = reader.workers.get_mut(index) else { return Ok(()) };
-        let over = reader.until.is_some_and(|until| Instant::now() >= until);
-        worker.reading = if over { None } else { ranges.pop_front() };
-        worker.rows = 0;
-        worker.heard = Instant::now();
-        if let Some(range) = worker.reading {
-            let table = &reader.tables[range.table];
-            let statement = copy_statement(&table.captured, &table.state.bounds, range.number);
-            // It waits for as long as somebody has the table locked.
-            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let start = async { worker.connection.start_copy(&statement).await.map_err(redefined) };
-            Session::meanwhile(&mut self.stream, positions, start).await?;
-        }
-        Ok(())
-    }
 }
 
-/// What the rows are written as from now on.
-fn note_definition(state: &mut TableState, captured: &Captured) {
-    state.columns = captured.shape.record();
-    state.oid = captured.table.oid;
-    state.key = captured.shape.key_names();
-    state.files.clone_from(&captured.table.files);
-    state.outputs.clone_from(&captured.fingerprint);
-    state.published.clone_from(&captured.published);
-}
-
-#[derive(Debug)]
-struct Reader {
-    tables: Vec<Reading>,
-    workers: Vec<Worker>,
-    cells: Vec<Cell>,
-    workspace: Workspace,
-    /// Where the stream follows from.
-    lsn: Lsn,
-    /// No range is begun after this.
-    until: Option<Instant>,
-    progress: Arc<Progress>,
-}
-
-impl Reader {
-    /// Moves rows from the workers to the writer until a worker is free or Redis makes trouble.
-    fn poll(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<Event> {
-        loop {
-            let confirmed = writer.poll_confirmed(cx);
-            if let Poll::Ready(Err(error)) = confirmed {
-                return Poll::Ready(Event::Trouble(error));
-            }
-            let mut waiting = true;
-            for index in 0..self.workers.len() {
-                match self.poll_worker(cx, index, writer) {
-                    Poll::Ready(Ok(true)) => {
-                        writer.mark_beside_the_stream();
-                        writer.flush(Duration::ZERO);
-                        return Poll::Ready(Event::Free(index));
-                    }
-                    Poll::Ready(Ok(false)) => waiting = false,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Event::Trouble(error)),
-                    Poll::Pending => {}
-                }
-            }
-            writer.mark_beside_the_stream();
-            let was_idle = writer.is_idle();
-            // Each batch has a checkpoint. Rows that come slowly wait for others, until the end of their range
-            // or the next heartbeat.
-            if writer.is_well_filled() {
-                writer.flush(Duration::ZERO);
-            }
-            if waiting && (!was_idle || writer.is_idle()) {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Takes what one worker has received. Ready with true when its range is finished, with false
-    /// when there can be more at once.
-    fn poll_worker(
-        &mut self,
-        cx: &mut Context<'_>,
-        index: usize,
-        writer: &mut Writer,
-    ) -> Poll<Result<bool, Error>> {
-        let Some(worker) = self.workers.get_mut(index) else { return Poll::Pending };
-        let Some(range) = worker.reading else { return Poll::Pending };
-        let Some(table) = self.tables.get_mut(range.table) else { return Poll::Pending };
-        let before = worker.rows;
-        let events = self.workspace.event.ordinal;
-        let has_streams = table.plan.has_streams();
-        // Rows of a table that is read again are there already.
-        self.workspace.packing = writer.packing().filter(|_| table.state.base.is_some());
-        let result = loop {
-            if writer.is_full() {
-                worker.heard = Instant::now();
-                break Poll::Pending;
-            }
-            match worker.connection.copy_event() {
-                Err(error) => break Poll::Ready(Err(error.into())),
-                Ok(CopyEvent::Row(frame)) => {
-                    let line = worker.connection.copy_row(&frame);
-                    let begun = writer.begin_change(line);
-                    split_row(line, &mut self.cells);
-                    let change = Change::Whole { new: Row::new(line, &self.cells) };
-                    self.workspace.event.ordinal += u64::from(has_streams);
-                    for sink in &table.plan.sinks {
-                        sink.write(&change, &mut self.workspace, writer.commands());
-                    }
-                    let source = Source::Row(Rc::clone(&table.plan));
-                    let origin = Origin { source, lsn: self.lsn, ordinal: 0, repeated: false };
-                    writer.end_change(begun, origin);
-                    worker.rows += 1;
-                    worker.connection.copy_consume(&frame);
-                }
-                Ok(CopyEvent::Done) => break Poll::Ready(Ok(true)),
-                Ok(CopyEvent::Incomplete(wanted)) => match worker.connection.poll_more(cx, wanted) {
-                    Poll::Ready(Ok(bytes)) => {
-                        worker.heard = Instant::now();
-                        Totals::add(&self.progress.totals.received, bytes as u64);
-                        break Poll::Ready(Ok(false));
-                    }
-                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error.into())),
-                    Poll::Pending => break Poll::Pending,
-                },
-            }
-        };
-        let event = &self.workspace.event;
-        if event.ordinal > events {
-            writer.extra().events((event.id_lsn(), event.ordinal));
-        }
-        table.progress.count_read(worker.rows - before);
-        if matches!(result, Poll::Ready(Ok(true))) {
-            worker.reading = None;
-            table.state.rows += worker.rows;
-            table.state.done.push(range.number);
-            if table.state.is_read() {
-                if table.state.stale_keys.is_empty() {
-                    table.state.completed(&table.streams);
-                }
-                table.progress.done.store(true, Relaxed);
-            }
-            let (field, value) = table.state.field(&table.name);
-            writer.extra_when_confirmed(&field, value);
-        }
-        result
-    }
+/// All that has been written to the table by now can be seen when this ends.
+pub(super) async fn wait_for_writers(connection: &mut Connection, captured: &Captured) -> Result<(), Error> {
+    let waiting = |count: usize| {
+        tracing::info!(
+            table = captured.name(),
+            transactions = count,
+            "reading {} goes on when the transactions are over that have written to it",
+            captured.name()
+        );
+    };
+    Ok(snapshot::until_written(connection, captured.table.oid, waiting).await?)
 }
 
 /// A table that was redefined between the look at the catalog and the reading is looked at again.
@@ -593,7 +415,8 @@ async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, V
     let names: Vec<String> = tables.iter().map(|table| table.captured.table.sql_rows()).collect();
     let snapshot = snapshot::take(&mut leader, &names).await.map_err(redefined)?;
     for table in tables.iter_mut().filter(|table| table.state.columns.is_empty()) {
-        table.state.bounds = bounds(&mut leader, &table.captured, config.snapshot.range_rows).await?;
+        table.state.bounds =
+            bounds(&mut leader, &table.captured, RangeSize::Given(config.snapshot.range_rows)).await?;
     }
     let ranges: usize = tables.iter().map(|table| table.state.bounds.len() + 1).sum();
     let mut workers = Vec::new();
@@ -608,16 +431,4 @@ async fn prepare(config: &Config, tables: &mut [Reading]) -> Result<(Snapshot, V
     }
     workers.push(Worker::new(leader));
     Ok((snapshot, workers))
-}
-
-fn ranges_to_read(tables: &[Reading]) -> VecDeque<Range> {
-    let mut ranges = VecDeque::new();
-    for (index, table) in tables.iter().enumerate() {
-        for number in 0..=table.state.bounds.len() as u32 {
-            if !table.state.done.contains(&number) {
-                ranges.push_back(Range { table: index, number });
-            }
-        }
-    }
-    ranges
 }

@@ -13,14 +13,17 @@
 //! stream is not read, and PostgreSQL waits; feedback goes on all the same.
 
 use std::collections::HashSet;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::Captured;
 use super::apply::{Applier, Overlap, Relation, Tracked, Transaction, Unapplied};
 use super::checkpoint::{Position, Split};
 use super::incomplete::Incomplete;
@@ -48,11 +51,12 @@ const LOOK: Duration = Duration::from_secs(3);
 const UNDECODABLE: [&str; 2] = ["could not map filenode", "pg_attribute catalog is missing"];
 
 /// When following ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Goal {
+pub(super) enum Goal<'a> {
     None,
     /// Redis has what was committed when it began.
     CaughtUp,
+    /// This is done, and no transaction is open.
+    Done(Pin<&'a mut dyn Future<Output = ()>>),
 }
 
 /// What one message asked for.
@@ -74,6 +78,7 @@ enum Woken {
     Received(Result<usize, Error>),
     LoadTick,
     Heartbeat,
+    WorkDone,
 }
 
 #[derive(Debug)]
@@ -82,11 +87,22 @@ pub(super) struct Following {
     pub(super) applier: Applier,
     pub(super) transaction: Option<Transaction>,
     pub(super) ahead: ReadAhead,
+    heartbeat: Interval,
+    /// When the catalog was looked at for tables that have come or gone.
+    looked: Instant,
+}
+
+/// Does what is to be done beside; never ends where that is nothing.
+async fn work_of(goal: &mut Goal<'_>) {
+    match goal {
+        Goal::Done(work) => work.as_mut().await,
+        Goal::None | Goal::CaughtUp => pending().await,
+    }
 }
 
 impl Session<'_> {
     /// Follows the stream until a signal or, where asked for, until Redis has what was committed.
-    pub(super) async fn follow(&mut self, goal: Goal) -> Result<End, Error> {
+    pub(super) async fn follow(&mut self, goal: Goal<'_>) -> Result<End, Error> {
         let mut following = match self.following.take() {
             Some(following) => following,
             None => {
@@ -105,6 +121,8 @@ impl Session<'_> {
                     applier: Applier::new(workspace, self.scattered),
                     transaction: None,
                     ahead: ReadAhead::default(),
+                    heartbeat: Session::heartbeat_timer(),
+                    looked: Instant::now(),
                 })
             }
         };
@@ -113,14 +131,13 @@ impl Session<'_> {
         end
     }
 
-    async fn follow_on(&mut self, following: &mut Following, goal: Goal) -> Result<End, Error> {
+    async fn follow_on(&mut self, following: &mut Following, mut goal: Goal<'_>) -> Result<End, Error> {
         self.progress.set_phase(Phase::Streaming);
         let target = match goal {
             Goal::CaughtUp => Some(before_page_header(self.end_of_log().await?)),
-            Goal::None => None,
+            Goal::None | Goal::Done(_) => None,
         };
-        let mut heartbeat = Session::heartbeat_timer();
-        let mut looked = Instant::now();
+        let mut done = false;
         let mut load = interval(LOAD_TICK);
         load.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -136,6 +153,9 @@ impl Session<'_> {
                     return Ok(if recovery == Recovery::Stopped { End::Stopped } else { End::CaughtUp });
                 }
             }
+            if done && following.transaction.is_none() {
+                return Ok(End::CaughtUp);
+            }
             self.writer.flush(HEARTBEAT);
             let idle = self.writer.is_idle();
             self.progress.caught_up.store(idle && following.transaction.is_none(), Relaxed);
@@ -145,7 +165,8 @@ impl Session<'_> {
                 // Data are always there under load: what is rare comes first.
                 biased;
                 _ = self.shutdown.wait_for(|stop| *stop) => return Ok(End::Stopped),
-                _ = heartbeat.tick() => Woken::Heartbeat,
+                _ = following.heartbeat.tick() => Woken::Heartbeat,
+                () = work_of(&mut goal), if !done => Woken::WorkDone,
                 result = self.writer.confirmed(), if !idle => Woken::Confirmed(result),
                 result = self.stream.more(wanted), if reading => Woken::Received(result.map_err(Error::from)),
                 _ = load.tick(), if reading && self.stream.is_loaded() => Woken::LoadTick,
@@ -159,15 +180,16 @@ impl Session<'_> {
                     }
                 }
                 Woken::Received(result) => self.count_received(result?),
+                Woken::WorkDone => done = true,
                 Woken::LoadTick => self.receive_what_is_there(wanted).await?,
                 Woken::Heartbeat => {
                     self.heartbeat().await?;
                     self.check_stream(reading).await?;
                     following.applier.forget_overlaps(self.writer.accepted().lsn);
                     self.begin_again(following).await?;
-                    if following.transaction.is_none() && looked.elapsed() >= LOOK {
+                    if following.transaction.is_none() && following.looked.elapsed() >= LOOK {
                         self.look_for_tables().await?;
-                        looked = Instant::now();
+                        following.looked = Instant::now();
                     }
                     self.writer.touch();
                     if following.transaction.is_none() && self.progress.take_requested() {
@@ -365,8 +387,9 @@ impl Session<'_> {
                 self.progress.heard_of(commit_lsn);
             }
             Frame::Commit { end } => {
-                let commit_time =
-                    following.transaction.take().map_or(0, |transaction| transaction.commit_time);
+                let transaction = following.transaction.take();
+                let commit_time = transaction.map_or(0, |transaction| transaction.commit_time);
+                self.again.note(transaction.map(|transaction| transaction.xid));
                 following.applier.workspace.came_to.get_or_insert_default().clear();
                 if end > self.writer.accepted().lsn {
                     let position = self.position(end);
@@ -390,7 +413,7 @@ impl Session<'_> {
         relation: pgoutput::Relation,
     ) -> Result<(), Error> {
         let oid = relation.oid;
-        let Some(mut captured) = self.captured.get(&oid).cloned() else {
+        let Some(captured) = self.captured.get(&oid).map(Arc::clone) else {
             following.applier.set(oid, Relation { table: None });
             return Ok(());
         };
@@ -405,21 +428,24 @@ impl Session<'_> {
         let name = captured.name();
         let commit_lsn = following.transaction.map_or(Lsn::ZERO, |transaction| transaction.commit_lsn);
         let mut shape = Shape::of_relation(&relation, &self.types, &captured.table);
-        let overlap = self.states.get(&name).map(Overlap::of).unwrap_or_default();
+        let begun = self.states.get(&name).filter(|state| !state.columns.is_empty());
+        let Some(state) = begun else { return self.describe_unread(following, (captured, shape)).await };
+        let overlap = Overlap::of(state);
         // What is done again may have been written as a later definition has it.
         let repeated = following
             .transaction
             .is_some_and(|transaction| transaction.repeat > transaction.ordinal.max(transaction.skip));
         let past = overlap.is_past(commit_lsn) && !repeated;
         if past && (again || shape != captured.shape) {
+            let mut redefined = Captured::clone(&captured);
             // Redefined since it was looked at: what the catalog says now is nearer to it.
             if let Some(table) = catalog::table(&mut self.control, oid).await? {
-                captured.table = table;
-                shape = Shape::of_relation(&relation, &self.types, &captured.table);
+                redefined.table = table;
+                shape = Shape::of_relation(&relation, &self.types, &redefined.table);
             }
-            captured.shape = shape.clone();
-            self.redefined(following, &name, &captured).await?;
-            self.captured.insert(oid, captured.clone());
+            redefined.shape = shape.clone();
+            self.redefined(following, &name, &redefined).await?;
+            self.captured.insert(oid, Arc::new(redefined));
         }
         let compiled = Plan::compile(shape, &captured.outputs, Strictness::Streaming);
         let mut plan = compiled
@@ -439,7 +465,7 @@ impl Session<'_> {
         }
         let progress = self.progress.table(&name);
         let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
-        following.applier.set(oid, Relation { table: Some(table) });
+        following.applier.set(oid, Relation { table: Some(Rc::new(table)) });
         Ok(())
     }
 

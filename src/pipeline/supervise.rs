@@ -42,9 +42,15 @@ pub(crate) struct Pipeline {
     pub(crate) progress: Arc<Progress>,
 }
 
+/// A snapshot has every table locked that it reads, and PostgreSQL's room for locks is limited
+/// (`max_locks_per_transaction`, 64 for each connection). So of very many tables not all are read in one.
+const TABLES_AT_ONCE: usize = 500;
+
 /// What outlives a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Begun {
+    /// How many tables are read in one snapshot at most.
+    pub(super) tables_at_once: usize,
     /// Both servers were reached once.
     pub(super) connected: bool,
     /// The slot was seen on a server that is no standby.
@@ -59,9 +65,23 @@ pub(super) struct Begun {
     pub(super) gap: Option<Gap>,
 }
 
+impl Begun {
+    fn new() -> Begun {
+        Begun {
+            tables_at_once: TABLES_AT_ONCE,
+            connected: false,
+            primary: false,
+            epoch: None,
+            walsender: None,
+            checkpoint: false,
+            gap: None,
+        }
+    }
+}
+
 /// Runs until the end that was asked for, a signal, or an error that does not pass.
 pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
-    let mut begun = Begun::default();
+    let mut begun = Begun::new();
     let mut retry: Option<Retry> = None;
     let mut gaps = 0;
     loop {
@@ -70,6 +90,9 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        if error.is_out_of_locks() {
+            begun.tables_at_once = (begun.tables_at_once / 2).max(1);
+        }
         if *pipeline.shutdown.borrow() && error.family() != Family::Definite {
             return Ok(());
         }
@@ -133,10 +156,11 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
     };
     let Some(mut session) = session else { return Ok(()) };
     Totals::add(&pipeline.progress.totals.sessions, 1);
-    if let Some(trouble) = trouble {
-        trouble.over();
-    }
+    session.trouble = trouble;
     let end = loop {
+        if session.progress.is_to_pause() {
+            session.works();
+        }
         if session.stay_paused().await? == Recovery::Stopped {
             break End::Stopped;
         }
@@ -146,12 +170,12 @@ async fn one_session(pipeline: &Pipeline, begun: &mut Begun, trouble: Option<&Re
             Read::Ended(end) => break end,
             Read::Done if pipeline.until == Until::SnapshotDone => break End::SnapshotDone,
             Read::Done => {
+                session.works();
                 let goal = if pipeline.until == Until::CaughtUp { Goal::CaughtUp } else { Goal::None };
-                break session.follow(goal).await?;
+                break Box::pin(session.follow(goal)).await?;
             }
-            Read::More if pipeline.until == Until::SnapshotDone => {}
             // What was committed meanwhile comes first, then the next rows.
-            Read::More => match session.follow(Goal::CaughtUp).await? {
+            Read::More => match Box::pin(session.follow(Goal::CaughtUp)).await? {
                 End::CaughtUp => {}
                 end => break end,
             },

@@ -1,97 +1,217 @@
 //! After a table was read again over what an older mapping left: keys that no row has are removed.
 //!
 //! ```text
-//!   COPY of the key's columns ──> hashes of the keys that rows have ──┐
-//!   Redis ──SCAN──> keys that the old or the new template makes ──────┴─> UNLINK those without a row
+//!   recorder on ── writers end ── snapshot ── COPY of the key's columns ──> fingerprints ──┐
+//!   Redis ── SCAN, a page at a time ──> keys that the old or the new template makes ───────┴─> no row, and
+//!                                                              not recorded: UNLINK, then the next page
 //! ```
 //!
-//! The rows are read in the snapshot that the table was read in, while the stream waits; so no key is
-//! removed that the stream has written. Memory is bounded by working in passes: each looks only at the
-//! keys whose hash falls into its share.
+//! The stream goes on meanwhile, so neither the rows nor the keys stand still. What it writes is recorded
+//! ([`super::recorder`]), from before the snapshot is taken; and the snapshot waits for those that were
+//! writing to the table when recording began. So all that the stream has written is either seen by
+//! the snapshot or recorded, and a key that is neither of a row nor recorded has no row where the stream is.
+//! It may have one no more only later in the stream, up to the end of the snapshot: until there,
+//! changes are applied as to rows that are newer than the stream.
+//!
+//! Memory is bounded by working in shares: each pass looks only at the keys whose fingerprint falls into
+//! its own. A pass in which more was written than is recorded is begun again with smaller ones.
 
-use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use super::capture::Captured;
-use super::checkpoint::TableState;
-use super::places::{self, fingerprint};
+use super::checkpoint::is_own;
+use super::places::{self, Places};
+use super::recorder::Recorder;
 use super::session::{Recovery, Session};
-use super::snapshot::redefined;
+use super::snapshot::{redefined, wait_for_writers};
 use super::truncate::remove;
+use super::unread::Reading;
+use crate::config::Config;
 use crate::error::Error;
+use crate::lsn::Lsn;
 use crate::plan::Plan;
-use crate::plan::key::Holds;
-use crate::postgres::Connection;
+use crate::plan::key::{Holds, KeyPattern};
+use crate::postgres::{Connection, Purpose, snapshot};
+use crate::redis;
 use crate::redis::resp::Commands;
 use crate::redis::scan::Scan;
 
-/// Keys that are remembered in one pass: 16 MB of hashes.
-const KEYS_PER_PASS: u64 = 1_000_000;
+/// What became of a part of a sweep.
+#[derive(Debug, PartialEq, Eq)]
+enum Swept {
+    Done,
+    Stopped,
+    /// More was written than is recorded.
+    Overrun,
+}
+
+/// What is removed in one pass, if it has no row.
+struct Pass<'a> {
+    places: &'a Places,
+    /// The keys of other outputs, which are left alone.
+    others: &'a [KeyPattern],
+    removed: usize,
+}
 
 impl Session<'_> {
-    /// Removes the keys and members of `state.stale_keys` and of the present templates that no row has.
-    pub(super) async fn sweep(
-        &mut self,
-        source: &mut Connection,
-        (captured, plan): (&Captured, &Plan),
-        state: &TableState,
-    ) -> Result<Recovery, Error> {
-        let mut redis = self.open_redis().await?;
-        let mut patterns = state.stale_keys.clone();
-        patterns.extend(plan.key_patterns());
+    /// Removes the keys and members of the table's former and present templates that no row has.
+    pub(super) async fn sweep(&mut self, table: &Reading) -> Result<Recovery, Error> {
+        let mut patterns = table.state.stale_keys.clone();
+        patterns.extend(table.plan.key_patterns());
         patterns.retain(|pattern| pattern.holds != Holds::Events);
         patterns.dedup();
-        let passes = state.rows / KEYS_PER_PASS + 1;
+        let others = self.patterns_of_others(table)?;
+        tracing::info!(table = table.name, "looking for keys without a row");
+        let mut redis = self.open_redis().await?;
+        let mut places = Places::default();
         let mut removed = 0;
-        for pass in 0..passes {
-            let share = |hash: u64| (hash % passes == pass).then_some(hash);
-            let positions = (self.writer.accepted().lsn, self.retention.confirmable());
-            let mut rows = HashSet::new();
-            let visit = |key: &[u8], member: &[u8]| rows.extend(share(fingerprint(key, member)));
-            let read = async { places::read(source, captured, plan, visit).await.map_err(redefined) };
-            Session::meanwhile(&mut self.stream, positions, read).await?;
-            let is_stale = |key: &[u8], member: &[u8]| {
-                share(fingerprint(key, member)).is_some_and(|hash| !rows.contains(&hash))
-            };
+        loop {
+            self.writer.recorder = Some(Recorder::new(patterns.clone(), places.share()));
+            let (config, captured, plan) =
+                (&self.pipeline.config, table.captured.clone(), Rc::clone(&table.plan));
+            let read = async move { read_places(config, &captured, &plan, places).await };
+            let Some((read, until)) = self.beside(read).await? else { return Ok(Recovery::Stopped) };
+            places = read;
+            self.rows_are_newer(&table.name, until);
+            let mut pass = Pass { places: &places, others: &others, removed: 0 };
+            let mut swept = Swept::Done;
             for pattern in &patterns {
-                let mut scan = Scan::new(pattern.glob());
-                while let Some(mut keys) = self.page(&mut scan, &mut redis).await? {
-                    keys.retain(|key| pattern.matches(key));
-                    if pattern.holds == Holds::Row {
-                        keys.retain(|key| is_stale(key, b""));
-                        removed += keys.len();
-                        remove(&keys, self.writer.commands());
-                        self.writer.count_changes(keys.len());
-                        if self.swept().await? == Recovery::Stopped {
-                            return Ok(Recovery::Stopped);
-                        }
-                        continue;
-                    }
-                    for key in keys {
-                        let mut scan = Scan::of_members(pattern.holds, &key);
-                        while let Some(mut members) = self.page(&mut scan, &mut redis).await? {
-                            members.retain(|member| is_stale(&key, member));
-                            removed += members.len();
-                            remove_members(pattern.holds, &key, &members, self.writer.commands());
-                            self.writer.count_changes(members.len());
-                            if self.swept().await? == Recovery::Stopped {
-                                return Ok(Recovery::Stopped);
-                            }
-                        }
-                    }
+                swept = self.sweep_pattern(pattern, &mut pass, &mut redis).await?;
+                if swept != Swept::Done {
+                    break;
                 }
             }
+            removed += pass.removed;
+            match swept {
+                Swept::Stopped => return Ok(Recovery::Stopped),
+                Swept::Overrun => places = places.halved(),
+                Swept::Done if !places.next() => break,
+                Swept::Done => {}
+            }
         }
-        tracing::info!(table = captured.name(), keys = removed, "keys without a row removed");
+        self.writer.recorder = None;
+        tracing::info!(table = table.name, keys = removed, "keys without a row removed");
         Ok(Recovery::Resumed)
     }
 
-    /// What was appended may be written.
-    async fn swept(&mut self) -> Result<Recovery, Error> {
+    /// What the keys of all other tables look like, and those of the table's streams.
+    fn patterns_of_others(&self, table: &Reading) -> Result<Vec<KeyPattern>, Error> {
+        let mut patterns = Vec::new();
+        for captured in self.captured.values() {
+            let plan = captured.plan(&self.pipeline.file)?;
+            let all = plan.sinks.iter().map(crate::sink::Sink::pattern);
+            let is_own = captured.name() == table.name;
+            patterns.extend(all.filter(|pattern| !is_own || pattern.holds == Holds::Events));
+        }
+        Ok(patterns)
+    }
+
+    /// What is removed from here on can have a row up to there.
+    fn rows_are_newer(&mut self, name: &str, until: Lsn) {
+        if let Some(state) = self.states.get_mut(name) {
+            state.until = state.until.max(until.0);
+            self.progress.table(name).set_overlap(Lsn(state.until));
+            self.writer.extra().table(name, state);
+        }
+        if let Some(following) = &mut self.following {
+            following.applier.extend_overlap(name, until);
+        }
+    }
+
+    async fn sweep_pattern(
+        &mut self,
+        pattern: &KeyPattern,
+        pass: &mut Pass<'_>,
+        redis: &mut redis::Client,
+    ) -> Result<Swept, Error> {
+        let mut scan = Scan::new(pattern.glob());
+        loop {
+            let page = async { Ok(scan.page(redis).await?) };
+            let Some(page) = self.beside(page).await? else { return Ok(Swept::Stopped) };
+            let Some(mut keys) = page else { return Ok(Swept::Done) };
+            keys.retain(|key| {
+                pattern.matches(key) && !is_own(key) && !pass.others.iter().any(|other| other.matches(key))
+            });
+            if pattern.holds == Holds::Row {
+                let Some(recorder) = self.recorder() else { return Ok(Swept::Overrun) };
+                keys.retain(|key| pass.places.lacks(key, b"") && !recorder.has_written(key, b""));
+                pass.removed += keys.len();
+                remove(&keys, self.writer.commands());
+                if self.removed(keys.len()).await? == Recovery::Stopped {
+                    return Ok(Swept::Stopped);
+                }
+                continue;
+            }
+            for key in keys {
+                let swept = self.sweep_members((pattern.holds, &key), pass, redis).await?;
+                if swept != Swept::Done {
+                    return Ok(swept);
+                }
+            }
+        }
+    }
+
+    async fn sweep_members(
+        &mut self,
+        (holds, key): (Holds, &[u8]),
+        pass: &mut Pass<'_>,
+        redis: &mut redis::Client,
+    ) -> Result<Swept, Error> {
+        let mut scan = Scan::of_members(holds, key);
+        loop {
+            let page = async { Ok(scan.page(redis).await?) };
+            let Some(page) = self.beside(page).await? else { return Ok(Swept::Stopped) };
+            let Some(mut members) = page else { return Ok(Swept::Done) };
+            let Some(recorder) = self.recorder() else { return Ok(Swept::Overrun) };
+            members.retain(|member| pass.places.lacks(key, member) && !recorder.has_written(key, member));
+            pass.removed += members.len();
+            remove_members(holds, key, &members, self.writer.commands());
+            if self.removed(members.len()).await? == Recovery::Stopped {
+                return Ok(Swept::Stopped);
+            }
+        }
+    }
+
+    /// `None` when it has not recorded everything.
+    fn recorder(&self) -> Option<&Recorder> {
+        self.writer.recorder.as_ref().filter(|recorder| !recorder.overflowed)
+    }
+
+    /// The removal of so many was appended; it may be written.
+    async fn removed(&mut self, count: usize) -> Result<Recovery, Error> {
+        if count == 0 {
+            return Ok(Recovery::Resumed);
+        }
+        self.writer.count_changes(count);
         self.writer.mark_beside_the_stream();
         self.writer.flush(Duration::ZERO);
         if self.writer.is_full() { self.drain().await } else { Ok(Recovery::Resumed) }
     }
+}
+
+/// Reads a share of the places of a table's rows. With it goes the position behind which the snapshot saw nothing.
+async fn read_places(
+    config: &Config,
+    captured: &Captured,
+    plan: &Plan,
+    mut places: Places,
+) -> Result<(Places, Lsn), Error> {
+    let mut source = Connection::open(&config.source, Purpose::Sql).await?;
+    wait_for_writers(&mut source, captured).await?;
+    let snapshot = snapshot::take(&mut source, &[captured.table.sql_rows()]).await.map_err(redefined)?;
+    let visit = |key: &[u8], member: &[u8]| places.add(key, member);
+    places::read(&mut source, captured, plan, visit).await.map_err(redefined)?;
+    source.close().await;
+    // It takes a while, and others on this thread don't.
+    let sorted = spawn_blocking(move || {
+        places.complete();
+        places
+    });
+    let places = sorted.await.map_err(|error| Error::Restart(error.to_string()))?;
+    Ok((places, snapshot.until))
 }
 
 fn remove_members(holds: Holds, key: &[u8], members: &[Vec<u8>], out: &mut Commands) {

@@ -33,7 +33,7 @@ impl Territories {
     /// Keys can only be the same where the text that one begins with begins the other, so each is
     /// compared with few, however many tables there are.
     pub(crate) fn claim(&mut self, captured: &Captured, plan: &Plan, file: &str) -> Result<(), Error> {
-        for (sink, output) in plan.sinks.iter().zip(&captured.outputs) {
+        for (sink, output) in plan.sinks.iter().zip(captured.outputs.iter()) {
             let claim = Claim {
                 pattern: sink.pattern(),
                 table: captured.name(),

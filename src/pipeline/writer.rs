@@ -19,6 +19,8 @@
 //! have read starts the stream at `before` and does it again, in one batch that reaches at least as far;
 //! nothing shorter is written, so Redis is never seen to go back.
 
+mod reconnect;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, Extra, Keys, Position};
 use super::dead_letters::{Batch, DeadLetters};
 use super::ledger::{Extent, Ledger, Origin};
-use super::shards;
+use super::recorder::Recorder;
 use crate::config::{Config, Target};
 use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
@@ -36,7 +38,7 @@ use crate::redis::lane::{Done, FailedCommand, RETAINED};
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
-use crate::redis::{Client, Connection, Spread};
+use crate::redis::{Client, Spread};
 use crate::sink::Workspace;
 
 /// A position that Redis has confirmed.
@@ -131,6 +133,8 @@ pub(super) struct Writer {
     markers: Vec<String>,
     /// How many batches Redis has counted when it was last heard of.
     counted: Option<i64>,
+    /// What changes write, while somebody wants to know.
+    pub(super) recorder: Option<Recorder>,
     progress: Arc<Progress>,
 }
 
@@ -187,6 +191,7 @@ impl Writer {
             packing: None,
             markers: Vec::new(),
             counted: None,
+            recorder: None,
             progress,
         })
     }
@@ -221,6 +226,9 @@ impl Writer {
             self.leave_out_what_is_too_long(begun);
         }
         self.ledger.note(origin, begun.commands..self.open.count());
+        if let Some(recorder) = &mut self.recorder {
+            self.open.walk_behind(begun.len).for_each(|command| recorder.note(&command));
+        }
     }
 
     #[cold]
@@ -543,68 +551,5 @@ impl Writer {
 
     pub(super) fn letters(&mut self) -> &mut DeadLetters {
         &mut self.letters
-    }
-
-    /// One attempt at going on after an error: a new connection, the fence armed, and the batch in flight
-    /// sent again, whether the checkpoint has it or not.
-    pub(super) async fn reconnect(&mut self) -> Result<(), Error> {
-        let Writer { lanes, flight, target, keys, .. } = self;
-        match lanes {
-            Lanes::One(lane) => {
-                let mut redis = Connection::open(target).await?;
-                lane.fence().renew(&mut redis).await?;
-                let found = checkpoint::batch_of(&redis.call(&checkpoint::ask_batch(keys)).await?);
-                match flight {
-                    // What it replied is lost. Done once more it ends in the same, unless something is moved
-                    // twice.
-                    Some(sent) if found == sent.number && !sent.letters && !lane.has(b"RENAME") => {
-                        lane.replace_connection(redis);
-                        sent.repeated = true;
-                    }
-                    Some(sent) if found == sent.number => {
-                        return Err(Error::Restart(
-                            "Redis has carried out the last batch, but its replies were lost: beginning again \
-                             with that batch"
-                                .to_owned(),
-                        ));
-                    }
-                    Some(sent) if found + 1 == sent.number => lane.replace_connection(redis),
-                    None if found == self.batch => lane.replace_connection(redis),
-                    _ => return Err(self.elsewhere(found)),
-                }
-            }
-            Lanes::Shards(lanes) => {
-                lanes.reconnect().await?;
-                let mut redis = Client::open(target).await?;
-                if shards::behind(&mut redis, keys).await?.is_some() {
-                    return Err(Error::Rewound(
-                        "a shard of Redis has forgotten data: beginning again from what is there".to_owned(),
-                    ));
-                }
-                let found = checkpoint::batch_of(&redis.call(&checkpoint::ask_batch(keys)).await?);
-                match flight {
-                    // Letters would be written twice; who begins anew reads which are there.
-                    Some(sent) if sent.letters => return Err(self.elsewhere(found)),
-                    // Commands of a batch that was sent twice say the same, and no key is moved.
-                    Some(sent) if found == sent.number || found + 1 == sent.number => {
-                        lanes.send_again();
-                        sent.repeated = true;
-                    }
-                    None if found == self.batch => {}
-                    _ => return Err(self.elsewhere(found)),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn elsewhere(&self, found: u64) -> Error {
-        let words = format!(
-            "Redis is at batch {found}, which is not where it was left (batch {}); beginning again from its \
-             checkpoint",
-            self.batch
-        );
-        // One that is in flight may not have arrived.
-        if found + 1 < self.batch { Error::Rewound(words) } else { Error::Restart(words) }
     }
 }

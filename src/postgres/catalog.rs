@@ -52,6 +52,9 @@ pub(crate) struct Table {
     pub(crate) hides_rows: bool,
     /// Names the files that hold the rows; another name when the table was rewritten since.
     pub(crate) files: String,
+    /// Which version of the catalog's row each column has, by its number: `1:740,2:740`. Another one when the
+    /// column was altered.
+    pub(crate) columns_as_of: String,
     /// The planner's estimate of the number of rows; 0 where it has none.
     pub(crate) estimated_rows: u64,
 }
@@ -123,7 +126,10 @@ const TABLES: &str = "\
                 FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) \
            ELSE pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text END, \
            EXISTS (SELECT FROM pg_catalog.pg_attribute a \
-                    WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) \
+                    WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped), \
+           (SELECT pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ',') \
+              FROM pg_catalog.pg_attribute a \
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'";
@@ -172,11 +178,11 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
         }
     }
     let sql = narrowed(COLUMNS, "a.attrelid") + " ORDER BY a.attrelid, a.attnum";
-    for row in connection.query(&sql).await.map_err(doing)? {
+    let add = |row: TextRow| {
         let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing), Some(generated)] =
             row.as_slice()
         else {
-            continue;
+            return;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
             table.columns.push(Column {
@@ -187,13 +193,14 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
                 generated: generated == "t",
             });
         }
-    }
+    };
+    connection.query_each(&sql, add).await.map_err(doing)?;
     let sql = narrowed(KEYS, "i.indrelid") + " ORDER BY i.indrelid, i.indexrelid, k.place";
     let mut last = None;
-    for row in connection.query(&sql).await.map_err(doing)? {
+    let add = |row: TextRow| {
         let [Some(oid), Some(primary), Some(identity), Some(immediate), Some(name), index] = row.as_slice()
         else {
-            continue;
+            return;
         };
         if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
             if primary == "t" {
@@ -211,6 +218,10 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
                 columns.push(name.clone());
             }
         }
+    };
+    connection.query_each(&sql, add).await.map_err(doing)?;
+    for table in tables.values_mut() {
+        table.columns.shrink_to_fit();
     }
     Ok(tables)
 }
@@ -228,7 +239,8 @@ fn table_of(row: TextRow) -> Option<Table> {
         Some(hides_rows),
         files,
         has_virtual,
-    ] = <[Option<String>; 11]>::try_from(row).ok()?
+        columns_as_of,
+    ] = <[Option<String>; 12]>::try_from(row).ok()?
     else {
         return None;
     };
@@ -248,6 +260,7 @@ fn table_of(row: TextRow) -> Option<Table> {
         hides_rows: hides_rows == "t",
         has_virtual: has_virtual.as_deref() == Some("t"),
         files: files.unwrap_or_default(),
+        columns_as_of: columns_as_of.unwrap_or_default(),
         estimated_rows: rows.parse().unwrap_or(0),
     })
 }

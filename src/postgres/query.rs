@@ -21,10 +21,16 @@ pub(crate) struct Server {
 impl Connection {
     /// Runs `sql` and returns the rows of all its statements.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<TextRow>, Error> {
+        let mut rows = Vec::new();
+        self.query_each(sql, |row| rows.push(row)).await?;
+        Ok(rows)
+    }
+
+    /// The same for answers of very many rows, of which none is kept.
+    pub(crate) async fn query_each(&mut self, sql: &str, mut take: impl FnMut(TextRow)) -> Result<(), Error> {
         let mut message = BytesMut::new();
         frontend::query(sql, &mut message).map_err(|e| self.io_error(e))?;
         self.send(&message).await?;
-        let mut rows = Vec::new();
         let mut failure = None;
         loop {
             let frame = self.next().await?;
@@ -33,7 +39,7 @@ impl Connection {
             match frame.kind {
                 b'D' => {
                     let row = text_row(body).ok_or_else(|| self.protocol_error("a DataRow is cut short"))?;
-                    rows.push(row);
+                    take(row);
                 }
                 b'E' => failure = Some(ServerError::parse(body)),
                 b'Z' => done = true,
@@ -45,7 +51,7 @@ impl Connection {
             }
         }
         match failure {
-            None => Ok(rows),
+            None => Ok(()),
             Some(error) => Err(Error::Server { doing: first_line(sql), error: Box::new(error) }),
         }
     }

@@ -169,17 +169,19 @@ async fn wait_until_on_disk(connection: &mut Connection, lsn: Lsn) -> Result<(),
 /// waited for, but not longer than a commit takes: whoever has it then is still at work, or waits for a synchronous
 /// standby.
 pub(crate) async fn until_visible(connection: &mut Connection, table: u32) -> Result<bool, Error> {
-    let sql = format!(
-        "SELECT DISTINCT l.virtualtransaction FROM pg_catalog.pg_locks l \
-         WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
-           AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
-           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
-                             WHERE d.datname = pg_catalog.current_database()) \
-           AND (l.relation = {table} OR l.relation IN (SELECT t.relid FROM pg_catalog.pg_partition_tree({table}) t))"
-    );
+    are_visible_within(connection, table, COMMIT).await
+}
+
+/// The same for somebody who waits no longer than this.
+pub(crate) async fn are_visible_within(
+    connection: &mut Connection,
+    table: u32,
+    patience: Duration,
+) -> Result<bool, Error> {
+    let sql = writers(table);
     let began = Instant::now();
     let mut writing = connection.query(&sql).await?;
-    while !writing.is_empty() && began.elapsed() < COMMIT {
+    while !writing.is_empty() && began.elapsed() < patience {
         sleep(Duration::from_millis(2)).await;
         let now = connection.query(&sql).await?;
         writing.retain(|one| now.contains(one));
@@ -187,8 +189,48 @@ pub(crate) async fn until_visible(connection: &mut Connection, table: u32) -> Re
     Ok(writing.is_empty())
 }
 
+/// The same, however long it takes: all that have written to the table by now can be seen, or never will be.
+/// `waiting` is told, now and then, how many transactions are still waited for.
+pub(crate) async fn until_written(
+    connection: &mut Connection,
+    table: u32,
+    waiting: impl Fn(usize),
+) -> Result<(), Error> {
+    let sql = writers(table);
+    let mut writing = connection.query(&sql).await?;
+    let (mut pause, mut told) = (Duration::from_millis(2), Instant::now());
+    let mut patience = FIRST_WORD;
+    while !writing.is_empty() {
+        sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
+        let now = connection.query(&sql).await?;
+        writing.retain(|one| now.contains(one));
+        if !writing.is_empty() && told.elapsed() >= patience {
+            waiting(writing.len());
+            (told, patience) = (Instant::now(), Duration::from_secs(60));
+        }
+    }
+    Ok(())
+}
+
+/// How soon it is said what is waited for.
+const FIRST_WORD: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Asks for the transactions that have the table locked for writing.
+fn writers(table: u32) -> String {
+    format!(
+        "SELECT DISTINCT l.virtualtransaction FROM pg_catalog.pg_locks l \
+         WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+           AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
+                             WHERE d.datname = pg_catalog.current_database()) \
+           AND (l.relation = {table} OR l.relation IN (SELECT t.relid FROM pg_catalog.pg_partition_tree({table}) t))"
+    )
+}
+
 /// A commit takes no longer, also on a busy machine.
-const COMMIT: Duration = Duration::from_millis(300);
+pub(crate) const COMMIT: Duration = Duration::from_millis(300);
 
 /// An insert position at the beginning of a page is given as the one behind the page's header,
 /// which nobody has written yet: there the log ends with the page before.

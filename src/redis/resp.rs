@@ -36,6 +36,11 @@ impl Commands {
         walk(self.bytes.get(self.prefix.len()..).unwrap_or_default())
     }
 
+    /// Those that begin at byte `len` and behind it.
+    pub(crate) fn walk_behind(&self, len: usize) -> impl Iterator<Item = Vec<&[u8]>> {
+        walk(self.bytes.get(len..).unwrap_or_default())
+    }
+
     /// Where each command stands in the bytes, and its first argument, which is the key.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let mut at = self.prefix.len();

@@ -29,6 +29,7 @@ mod suspects;
 use crate::config::Config;
 use crate::error::Error;
 use crate::pipeline::checkpoint::{self, Keys};
+use crate::pipeline::places::Places;
 use crate::pipeline::{Captured, Publishing, capture};
 use crate::plan::key::KeyPattern;
 use crate::plan::{Plan, Strictness};
@@ -41,7 +42,7 @@ use position::Stream;
 pub(crate) use report::Report;
 use report::TableReport;
 use rows::{Chunk, Reader};
-use surplus::{Candidates, Places};
+use surplus::Candidates;
 use suspects::Suspects;
 
 /// The table as it is now counts, whatever the configuration still names.
@@ -60,6 +61,8 @@ struct Servers {
     control: Connection,
     redis: redis::Client,
     stream: Stream,
+    /// A table that somebody writes to in a transaction that is still open.
+    written: Option<u32>,
 }
 
 /// A table that is compared.
@@ -98,6 +101,7 @@ pub(crate) async fn verify(
         control: Connection::open(&config.source, Purpose::Sql).await?,
         stream: Stream::new(config, redis.spread()),
         redis,
+        written: None,
     };
     let captured = capture(&mut servers.source, &mut Types::default(), (config, file), LOOK).await?;
     let mut report = Report::new();

@@ -6,7 +6,9 @@
 //!
 //! What is written must not be older than what the stream has brought. Everything that the stream had
 //! brought to the key before the WATCH can be seen in the row that is read after it; whatever it brings
-//! after the WATCH makes the EXEC nil, and all is done again. What is newer than the stream does no
+//! after the WATCH makes the EXEC nil, and all is done again. A commit can be streamed before it is seen, for as long
+//! as a synchronous standby does not confirm it. So while somebody who has written to the table is not done,
+//! nothing is mended. What is newer than the stream does no
 //! harm: the stream brings what happened in between, and ends at the same row.
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,7 +24,7 @@ use super::surplus::{Surplus, without_row};
 use super::{Servers, Table};
 use crate::error::Error;
 use crate::plan::key::Holds;
-use crate::postgres::snapshot::until_visible;
+use crate::postgres::snapshot::{COMMIT, are_visible_within};
 use crate::redis::Spread;
 use crate::redis::resp::{Commands, Reply};
 
@@ -30,6 +32,9 @@ use crate::redis::resp::{Commands, Reply};
 const ATTEMPTS: u32 = 100;
 /// The same where all places of the table are read for each.
 const LONG_ATTEMPTS: u32 = 5;
+/// How often those who write to the table are waited for, and how long where that was in vain before.
+const TRIES: u32 = 5;
+const SHORT: Duration = Duration::from_millis(20);
 /// Keys that are removed at once.
 const AT_ONCE: usize = 500;
 
@@ -39,6 +44,8 @@ enum Executed {
     Done,
     /// A watched key was written.
     Disturbed,
+    /// What the stream has brought may not be seen yet.
+    Unseen,
     Refused(String),
 }
 
@@ -56,10 +63,37 @@ pub(super) async fn row(
         match attempt_row(table, servers, (id, sink)).await? {
             Executed::Done => return Ok(Repaired::Mended),
             Executed::Refused(reply) => return Ok(Repaired::Failed(reply)),
+            Executed::Unseen => {
+                servers.redis.call(&[b"UNWATCH"]).await?;
+                return Ok(written_by_an_open_transaction());
+            }
             Executed::Disturbed => {}
         }
     }
     Ok(written_all_the_time())
+}
+
+/// All that the stream has brought of the table can be seen. Where it could not be, patience is short from then on.
+async fn is_seen(table: &Table<'_>, servers: &mut Servers) -> Result<bool, Error> {
+    let oid = table.captured.table.oid;
+    let tries = if servers.written == Some(oid) { 1 } else { TRIES };
+    for _ in 0..tries {
+        let patience = if tries > 1 { COMMIT } else { SHORT };
+        if are_visible_within(&mut servers.control, oid, patience).await? {
+            servers.written = None;
+            return Ok(true);
+        }
+    }
+    servers.written = Some(oid);
+    Ok(false)
+}
+
+fn written_by_an_open_transaction() -> Repaired {
+    Repaired::Failed(
+        "its table is written by a transaction that is still open, or that a standby has not confirmed; repair it when that \
+         is over"
+            .to_owned(),
+    )
 }
 
 fn written_all_the_time() -> Repaired {
@@ -77,7 +111,9 @@ async fn attempt_row(
     // A row that has gone, or is nowhere any more: the stream takes away what it had.
     let Some(place) = places.iter().find(|place| place.sink == sink) else { return Ok(Executed::Done) };
     servers.redis.call(&[b"WATCH", place.expected.key]).await?;
-    until_visible(&mut servers.control, table.captured.table.oid).await?;
+    if !is_seen(table, servers).await? {
+        return Ok(Executed::Unseen);
+    }
     read(table, servers, id, &mut now).await?;
     let mut wanted = now.wanted();
     wanted.retain(|now| now.sink == sink);
@@ -165,6 +201,7 @@ pub(super) async fn surplus(
             match attempt_surplus(table, servers, part, &keys).await? {
                 Executed::Done => repaired = Repaired::Mended,
                 Executed::Refused(reply) => repaired = Repaired::Failed(reply),
+                Executed::Unseen => repaired = written_by_an_open_transaction(),
                 Executed::Disturbed => continue,
             }
             break;
@@ -189,7 +226,10 @@ async fn attempt_surplus(
     let mut watch: Vec<&[u8]> = vec![b"WATCH"];
     watch.extend(keys);
     servers.redis.call(&watch).await?;
-    until_visible(&mut servers.source, table.captured.table.oid).await?;
+    if !is_seen(table, servers).await? {
+        servers.redis.call(&[b"UNWATCH"]).await?;
+        return Ok(Executed::Unseen);
+    }
     let mut gone: HashMap<u64, Surplus> =
         part.iter().map(|surplus| (surplus.fingerprint(), surplus.clone())).collect();
     without_row(table, servers, &mut gone).await?;

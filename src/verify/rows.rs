@@ -12,8 +12,8 @@ use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::expected::{Expected, interpret};
-use super::surplus::Places;
 use crate::pipeline::Captured;
+use crate::pipeline::places::Places;
 use crate::plan::Plan;
 use crate::postgres::copy::{CopyEvent, split_row};
 use crate::postgres::{Connection, Error, identifier, literal};

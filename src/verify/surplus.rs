@@ -28,14 +28,13 @@ use super::compare::is_wrong_type;
 use super::report::{Difference, Finding, Kind, shown};
 use super::{MOST_DIFFERENCES, Servers, Table};
 use crate::error::Error;
-use crate::pipeline::places::{self, fingerprint};
+use crate::pipeline::checkpoint::is_own;
+use crate::pipeline::places::{self, Places, fingerprint};
 use crate::plan::key::{Holds, KeyPattern};
 use crate::redis;
 use crate::redis::resp::{Commands, Reply};
 use crate::redis::scan::Scan;
 
-/// Fingerprints that are remembered at once: 32 MB.
-const MOST_PLACES: usize = 4_000_000;
 /// Candidates that are remembered, in number and bytes.
 const MOST_CANDIDATES: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
@@ -50,63 +49,6 @@ const AT_ONCE: usize = 1000;
 /// Keys whose members are scanned at once, and members of each.
 const KEYS_AT_ONCE: usize = 50;
 const MEMBERS: &[u8] = b"1000";
-
-/// What belongs to the connector itself, whatever the templates are.
-const OWN: &[u8] = b"redis-connect-postgres:";
-
-/// Where rows are: the fingerprints of one share of their places.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// A power of two.
-    shares: u64,
-    share: u64,
-    most: usize,
-    fingerprints: Vec<u64>,
-}
-
-impl Default for Places {
-    fn default() -> Places {
-        Places { shares: 1, share: 0, most: MOST_PLACES, fingerprints: Vec::new() }
-    }
-}
-
-impl Places {
-    fn has_share(&self, fingerprint: u64) -> bool {
-        fingerprint & (self.shares - 1) == self.share
-    }
-
-    /// There is a row. Of more than can be remembered, half is left for later, as long as this is the
-    /// first share.
-    pub(super) fn add(&mut self, key: &[u8], member: &[u8]) {
-        let fingerprint = fingerprint(key, member);
-        while self.share == 0 && self.fingerprints.len() >= self.most {
-            self.shares *= 2;
-            let mask = self.shares - 1;
-            self.fingerprints.retain(|fingerprint| fingerprint & mask == 0);
-        }
-        if self.has_share(fingerprint) {
-            self.fingerprints.push(fingerprint);
-        }
-    }
-
-    /// All places of this share are known.
-    fn complete(&mut self) {
-        self.fingerprints.sort_unstable();
-    }
-
-    /// Goes on to the next share; false when there is none.
-    fn next(&mut self) -> bool {
-        self.share += 1;
-        self.fingerprints.clear();
-        self.share < self.shares
-    }
-
-    /// It is in this share, and no row is there.
-    fn lacks(&self, key: &[u8], member: &[u8]) -> bool {
-        let fingerprint = fingerprint(key, member);
-        self.has_share(fingerprint) && self.fingerprints.binary_search(&fingerprint).is_err()
-    }
-}
 
 /// A key or a member that no row seems to have.
 #[derive(Debug, Clone)]
@@ -332,39 +274,5 @@ pub(super) fn is_key_of(pattern: &KeyPattern, others: &[KeyPattern], key: &[u8])
     let is_closer = |other: &KeyPattern| {
         other != pattern && other.fixed_bytes() >= pattern.fixed_bytes() && other.matches(key)
     };
-    pattern.matches(key) && !key.starts_with(OWN) && !others.iter().any(is_closer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_of_places_cover_all() {
-        let keys: Vec<Vec<u8>> = (0..1000).map(|i| format!("t:{i}").into_bytes()).collect();
-        let mut places = Places { most: 100, ..Places::default() };
-        let (mut lacking, mut shares) = (0, 0);
-        loop {
-            keys.iter().for_each(|key| places.add(key, b""));
-            places.complete();
-            assert!(shares > 0 || places.fingerprints.len() <= 100);
-            assert!(keys.iter().all(|key| !places.lacks(key, b"")));
-            lacking += (0..500).filter(|i| places.lacks(format!("x:{i}").as_bytes(), b"")).count();
-            shares += 1;
-            if !places.next() {
-                break;
-            }
-        }
-        assert!(shares >= 8, "{shares}");
-        assert_eq!(lacking, 500);
-    }
-
-    #[test]
-    fn members_are_told_apart() {
-        let mut places = Places::default();
-        places.add(b"k", b"m");
-        places.complete();
-        assert!(!places.lacks(b"k", b"m"));
-        assert!(places.lacks(b"k", b"n") && places.lacks(b"km", b"") && places.lacks(b"k", b""));
-    }
+    pattern.matches(key) && !is_own(key) && !others.iter().any(is_closer)
 }

@@ -78,6 +78,15 @@ impl<'a> Live<'a> {
         self.world.sql(&format!("INSERT INTO marker VALUES ({mark})"));
         let key = format!("marker:{mark}");
         self.world.eventually("the marker is in Redis", || self.world.redis(&["EXISTS", &key]));
+        // What is read again meanwhile comes by another way.
+        let checkpoint = format!("redis-connect-postgres:{}:checkpoint", self.world.name);
+        self.world.eventually("tables are read", || {
+            let fields: Vec<String> = self.world.redis(&["HVALS", &checkpoint]);
+            let is_unread = |field: &String| {
+                field.contains("\"complete\":false") && !field.contains("was not captured for a while")
+            };
+            !fields.iter().any(is_unread)
+        });
     }
 
     /// Runs statements and waits until Redis has what they did.

@@ -1,5 +1,6 @@
 //! The first reading of tables, and every later one: whole, in ranges, interrupted, beside writers.
 
+mod again;
 mod batches;
 mod beside_writers;
 mod changed;

@@ -104,8 +104,13 @@ fn asked_for_again_while_changes_wait() {
     let requests = format!("redis-connect-postgres:{}:requests", world.name);
     world.redis::<i64>(&["HSET", &requests, "snapshot:public.t", "1"]);
     world.run_until_caught_up();
-    let expected = [("r", "1"), ("r", "2"), ("r", "2"), ("d", "1"), ("u", "2")];
-    assert_eq!(events(&world), expected.map(|(op, key)| (op.to_owned(), key.to_owned())));
+    // They come beside the changes, before or behind them.
+    let all = events(&world);
+    let of = |wanted: &str| -> String {
+        all.iter().filter(|(_, key)| key == wanted).map(|(op, _)| op.as_str()).collect()
+    };
+    assert_eq!(of("1"), "rd");
+    assert!(["rru", "rur"].contains(&of("2").as_str()), "{all:?}");
     world.assert_equal(&["t"]);
     let told = &state(&world, "public.t").unwrap()["told"];
     assert_eq!(told.as_object().map(serde_json::Map::len), Some(2), "{told}");

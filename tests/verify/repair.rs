@@ -81,3 +81,39 @@ fn what_can_not_be_mended_is_told() {
     assert!(output.ends_with("compared: 2 different, 2 mended\n"), "{output}");
     is_equal(&world);
 }
+
+/// A commit can be on disk, and in Redis, before anybody can see it. The row that is seen is then older than
+/// what Redis has, and must not replace it.
+#[test]
+fn a_commit_that_nobody_sees_yet() {
+    let world = World::own();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)");
+    let live = Live::tables(&world, "public.t: { type: hash }");
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    world.sql("SELECT pg_reload_conf()");
+    world.eventually("it is set", || world.value::<String>("SHOW synchronous_standby_names") == "nobody");
+    let mut client = world.client();
+    let changes = "UPDATE t SET n = 1 WHERE id = 1; INSERT INTO t VALUES (3, 1)";
+    let writer = std::thread::spawn(move || client.batch_execute(changes));
+    world.eventually("they are in Redis", || {
+        world.hash("t:1")["n"] == "1" && world.hash("t:3").contains_key("n")
+    });
+    assert_eq!(world.value::<i64>("SELECT count(*) FROM t WHERE n = 1"), 0);
+    let (code, output) = verify(&world, &["--repair"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(
+        output.contains("not mended: its table is written by a transaction that is still open"),
+        "{output}"
+    );
+    assert_eq!(world.hash("t:1")["n"], "1");
+    assert_eq!(world.hash("t:3")["n"], "1");
+    world.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    world.sql("SELECT pg_reload_conf()");
+    writer.join().unwrap().unwrap();
+    world.redis::<i64>(&["HSET", "t:2", "n", "wrong"]);
+    let (code, output) = verify(&world, &["--repair"]);
+    assert_eq!(code, 0, "{output}");
+    is_equal(&world);
+    live.settle();
+    world.assert_equal(&["t"]);
+}

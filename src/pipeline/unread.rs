@@ -1,0 +1,162 @@
+//! Which tables are to be read: those that are not in Redis yet, and those whose rows in Redis were written
+//! as something else than they would be now.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::apply::Overlap;
+use super::capture::Captured;
+use super::checkpoint::TableState;
+use super::session::{Session, only_grew};
+use crate::config::OnGap;
+use crate::error::{Error, SlotUse};
+use crate::plan::{Plan, stream_names};
+use crate::progress::TableProgress;
+use crate::sink::Sink;
+
+/// A table that is being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) name: String,
+    pub(super) captured: Arc<Captured>,
+    pub(super) plan: Rc<Plan>,
+    pub(super) state: TableState,
+    /// All streams among its outputs.
+    pub(super) streams: Vec<String>,
+    pub(super) progress: Arc<TableProgress>,
+}
+
+impl Reading {
+    /// One of its streams has got rows of a snapshot that was not read to its end.
+    pub(super) fn has_begun(&self) -> bool {
+        let streams = self.plan.sinks.iter().filter_map(Sink::stream);
+        streams.map(|stream| stream.name()).any(|name| self.state.told.contains_key(name))
+    }
+}
+
+impl Session<'_> {
+    /// Finds the tables whose rows in Redis were written as something else than they would be now.
+    pub(super) async fn compare_states(&mut self) -> Result<(), Error> {
+        self.note_rewritten(None).await?;
+        let reached = self.writer.accepted().lsn;
+        for captured in self.captured.values() {
+            let name = captured.name();
+            let Some(state) = self.states.get_mut(&name) else { continue };
+            // Nothing was read yet, or it is to be read again already.
+            if state.columns.is_empty() {
+                continue;
+            }
+            let shape = &captured.shape;
+            if !state.published.is_empty() && state.published != captured.published {
+                let reason = format!(
+                    "the publication {} was made anew or changed, or {name} was taken out of it: changes in between \
+                     can be missing",
+                    self.pipeline.config.source.publication
+                );
+                if self.pipeline.config.on_gap == OnGap::Fail {
+                    return Err(Error::gap(reason, SlotUse::Usable));
+                }
+                tracing::warn!(
+                    event = "resnapshot",
+                    table = name,
+                    "{reason}. It is read again (on_gap: resnapshot)"
+                );
+                state.read_again(true);
+                state.forget_streams();
+                state.gap = Some(reason);
+            } else if *state.outputs != *captured.fingerprint {
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "its configuration changed: it is read again"
+                );
+                state.read_again(true);
+            } else if state.oid != captured.table.oid || state.key != shape.key_names() {
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "it was made anew, or its key changed: it is read again"
+                );
+                state.read_again(true);
+                if state.oid != captured.table.oid {
+                    state.forget_streams();
+                    state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
+                }
+            } else if state.columns == shape.record() && !(state.again && Overlap::of(state).is_past(reached))
+            {
+                // If it is to be read again, then when the stream has passed what it is read again for.
+                continue;
+            } else if state.complete && !state.again && only_grew(state, captured) {
+                state.columns = shape.record();
+            } else {
+                tracing::info!(
+                    event = "resnapshot",
+                    table = name,
+                    "its definition changed, or its rows were written anew: it is read again"
+                );
+                let moved = captured.plan(&self.pipeline.file)?.has_moved_rows(&state.columns);
+                state.read_again(moved || state.rewritten);
+            }
+            self.writer.extra().table(&name, state);
+        }
+        let names: HashSet<String> = self.captured.values().map(|captured| captured.name()).collect();
+        for (name, state) in &mut self.states {
+            // Should it be captured again one day, it will have missed changes.
+            if !names.contains(name) && !state.columns.is_empty() {
+                tracing::warn!(
+                    event = "table_gone",
+                    table = name,
+                    "not captured any more; its keys stay in Redis"
+                );
+                state.read_again(true);
+                state.forget_streams();
+                state.gap =
+                    Some(format!("{name} was not captured for a while: changes in between are missing"));
+                self.writer.extra().table(name, state);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn incomplete(&mut self) -> Result<Vec<Reading>, Error> {
+        let mut tables = Vec::new();
+        for captured in self.captured.values() {
+            let name = captured.name();
+            let mut state = self.states.get(&name).cloned().unwrap_or_default();
+            if state.complete {
+                continue;
+            }
+            let streams = stream_names(&captured.outputs);
+            let mut plan = captured.plan(&self.pipeline.file)?;
+            plan.retire(&state.retired);
+            plan.without_streams(&state.announced);
+            if plan.sinks.is_empty() && state.stale_keys.is_empty() {
+                // Its streams have the rows already, and there is nothing else.
+                note_definition(&mut state, captured);
+                state.completed(&streams);
+                self.writer.extra().table(&name, &state);
+                self.states.insert(name, state);
+                continue;
+            }
+            let plan = Rc::new(plan);
+            let progress = self.progress.table(&name);
+            progress.expected.store(captured.table.estimated_rows, Relaxed);
+            progress.set_snapshot(state.rows, state.is_read());
+            tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
+        }
+        Ok(tables)
+    }
+}
+
+/// What the rows are written as from now on.
+pub(super) fn note_definition(state: &mut TableState, captured: &Captured) {
+    state.columns = captured.shape.record();
+    state.oid = captured.table.oid;
+    state.key = captured.shape.key_names();
+    state.files.clone_from(&captured.table.files);
+    state.columns_as_of.clone_from(&captured.table.columns_as_of);
+    state.outputs = captured.fingerprint.to_string();
+    state.published.clone_from(&captured.published);
+}
