@@ -141,6 +141,8 @@ impl<'a> Session<'a> {
         };
         if let Some(gap) = &gap {
             gap::begin_anew(&mut checkpoint, &captured, (&gap.reason, slot.confirmed), &pipeline.file)?;
+            // The stream tells of another history: it waits until every table is read.
+            checkpoint.was_read = false;
         }
         if gap.is_some() || fresh {
             gap::raise_ids(&mut checkpoint, &mut redis, (&keys, &captured)).await?;
@@ -165,6 +167,11 @@ impl<'a> Session<'a> {
             extra.field("timeline", &origin.timeline);
             extra.field("slot", &origin.slot);
             extra.field("id_base", checkpoint.id_base.to_string());
+            if gap.is_some() {
+                // Once it is closed by the new origin, nobody would know of it if it were not with all tables.
+                extra.field("first_snapshot", "");
+                checkpoint.tables.iter().for_each(|(name, state)| extra.table(name, state));
+            }
         }
         let mut session = Session {
             pipeline,

@@ -5,6 +5,7 @@ use std::pin::pin;
 use super::session::{End, Session};
 use super::stream::Goal;
 use super::supervise::Until;
+use super::unread::note_whose;
 use crate::error::Error;
 
 use std::rc::Rc;
@@ -51,7 +52,7 @@ impl Session<'_> {
     }
 
     /// Takes note of the definition of a table that is going to be read. What is written until then is written
-    /// again when it is; there only must not be fields that nobody would know of.
+    /// again when it is; there only must not be fields or keys that nobody would know of.
     pub(super) async fn describe_unread(
         &mut self,
         following: &mut Following,
@@ -75,8 +76,12 @@ impl Session<'_> {
         if told != record {
             plan.restrict(|index| told.get(index).is_some_and(|column| record.contains(column)));
         }
-        let state = self.states.get(&name).cloned().unwrap_or_default();
-        let overlap = Overlap::before_it_is_read(&state, stream_names(&captured.outputs));
+        let state = self.states.entry(name.clone()).or_default();
+        if state.write_as(&plan) {
+            note_whose(state, &captured);
+            self.writer.extra().table(&name, state);
+        }
+        let overlap = Overlap::before_it_is_read(state, stream_names(&captured.outputs));
         let progress = self.progress.table(&name);
         let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
         following.applier.set(oid, Relation { table: Some(Rc::new(table)) });

@@ -13,7 +13,7 @@
 //! | `updated` | ms since 1970 |
 //! | `system_id`, `timeline`, `slot` | what the positions belong to |
 //! | `snapshot` | `running` or `done` |
-//! | `first_snapshot` | `done` when every table was read once |
+//! | `first_snapshot` | `done` when every table was read once; after a gap, once more |
 //! | `events` | the ID of the last stream entry that was written for a row of a snapshot |
 //! | `id_base` | what is added to positions in entry IDs; 0 unless positions went back |
 //! | `beside` | how many batches had something that does not come from the stream |
@@ -292,7 +292,7 @@ pub(super) fn parse(fields: &BTreeMap<String, String>) -> Option<Checkpoint> {
         origin: Origin { system_id: text("system_id"), timeline: text("timeline"), slot: text("slot") },
         updated: number("updated")?,
         tables: BTreeMap::new(),
-        was_read: fields.contains_key("first_snapshot"),
+        was_read: text("first_snapshot") == "done",
         id_base: number("id_base").unwrap_or(0),
         reached: Lsn::ZERO,
         events: fields.get("events").and_then(|id| parse_id(id)).unwrap_or_default(),

@@ -360,6 +360,7 @@ impl Session<'_> {
             let state = &mut table.state;
             if state.columns.is_empty() {
                 let fresh = state.retired.is_empty();
+                state.write_as(&table.plan);
                 note_definition(state, &table.captured);
                 state.keys = table.plan.key_patterns();
                 let seen = (snapshot.visibility.to_string(), snapshot.exact_until().0);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Plan;
 use crate::plan::key::KeyPattern;
 use crate::plan::shape::ColumnRecord;
 
@@ -56,6 +57,10 @@ pub(crate) struct TableState {
     /// Fields that the table no longer has, to be deleted from its hashes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) retired: Vec<String>,
+    /// As what rows in Redis were written last, while the table is still to be read: columns and key. The stream goes
+    /// on writing rows of it, as the definition is then, which need not be the one that it is read by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) draft: Option<(Vec<ColumnRecord>, Vec<String>)>,
     /// Keys that look so are removed, where no row has them, when the table has been read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stale_keys: Vec<KeyPattern>,
@@ -88,12 +93,12 @@ impl TableState {
     /// can have gone, or got other keys, without the stream telling.
     pub(crate) fn read_again(&mut self, sweep: bool) {
         if sweep {
-            self.stale_keys.append(&mut self.keys);
-            self.stale_keys.dedup();
+            self.sweep();
         }
-        self.retired.extend(self.columns.drain(..).map(|column| column.0));
-        self.retired.sort();
-        self.retired.dedup();
+        if !self.columns.is_empty() {
+            self.retire(&self.columns.clone());
+            self.draft = Some((std::mem::take(&mut self.columns), self.key.clone()));
+        }
         self.complete = false;
         self.again = false;
         self.rewritten = false;
@@ -103,8 +108,44 @@ impl TableState {
         self.rows = 0;
     }
 
-    /// What streams have got counts for nothing any more: they are given the rows as they are now.
+    /// Keys that look as they do until now are removed, where no row has them, when the table has been read.
+    pub(crate) fn sweep(&mut self) {
+        for pattern in std::mem::take(&mut self.keys) {
+            if !self.stale_keys.contains(&pattern) {
+                self.stale_keys.push(pattern);
+            }
+        }
+    }
+
+    /// Hashes can have fields of these columns.
+    fn retire(&mut self, columns: &[ColumnRecord]) {
+        self.retired.extend(columns.iter().map(|column| column.0.clone()));
+        self.retired.sort();
+        self.retired.dedup();
+    }
+
+    /// Rows of a table that is still to be read are written by this plan from now on. False when they were before.
+    pub(crate) fn write_as(&mut self, plan: &Plan) -> bool {
+        let (columns, key) = (plan.shape.record(), plan.shape.key_names());
+        if let Some(draft) = &self.draft {
+            if (&draft.0, &draft.1) == (&columns, &key) {
+                return false;
+            }
+            if draft.1 != key || plan.has_moved_rows(&draft.0) {
+                self.sweep();
+            }
+        }
+        self.keys = plan.key_patterns();
+        self.retire(&columns);
+        self.draft = Some((columns, key));
+        true
+    }
+
+    /// What streams have got counts for nothing any more: they are given the rows as they are now, whatever became of
+    /// the table and its publication before.
     pub(crate) fn forget_streams(&mut self) {
+        self.oid = 0;
+        self.published.clear();
         self.announced.clear();
         self.told.clear();
     }
@@ -136,6 +177,7 @@ impl TableState {
         self.bounds.clear();
         self.done.clear();
         self.retired.clear();
+        self.draft = None;
         self.stale_keys.clear();
     }
 }

@@ -45,9 +45,7 @@ impl Session<'_> {
             let name = captured.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
             // Nothing was read yet, or it is to be read again already.
-            if state.columns.is_empty() {
-                continue;
-            }
+            let is_unread = state.columns.is_empty();
             let shape = &captured.shape;
             if !state.published.is_empty() && state.published != captured.published {
                 let reason = format!(
@@ -65,7 +63,11 @@ impl Session<'_> {
                 );
                 state.read_again(true);
                 state.forget_streams();
-                state.gap = Some(reason);
+                state.gap.get_or_insert(reason);
+            } else if is_unread {
+                if !is_of_another(state, captured) {
+                    continue;
+                }
             } else if *state.outputs != *captured.fingerprint {
                 tracing::info!(
                     event = "resnapshot",
@@ -104,7 +106,7 @@ impl Session<'_> {
         let names: HashSet<String> = self.captured.values().map(|captured| captured.name()).collect();
         for (name, state) in &mut self.states {
             // Should it be captured again one day, it will have missed changes.
-            if !names.contains(name) && !state.columns.is_empty() {
+            if !names.contains(name) && state.oid != 0 {
                 tracing::warn!(
                     event = "table_gone",
                     table = name,
@@ -150,13 +152,38 @@ impl Session<'_> {
     }
 }
 
+/// Of a table that is still to be read: what the stream has written meanwhile is of another table, or was written for
+/// other outputs. Its keys are removed then, where no row has them.
+fn is_of_another(state: &mut TableState, captured: &Captured) -> bool {
+    let remade = state.oid != 0 && state.oid != captured.table.oid;
+    let reconfigured = !state.outputs.is_empty() && *state.outputs != *captured.fingerprint;
+    if !remade && !reconfigured {
+        return false;
+    }
+    state.sweep();
+    if remade {
+        state.forget_streams();
+        let name = captured.name();
+        state
+            .gap
+            .get_or_insert_with(|| format!("{name} was dropped and made anew: its former rows are gone"));
+    }
+    note_whose(state, captured);
+    true
+}
+
+/// Which table and which outputs rows are written for, also before it is read.
+pub(super) fn note_whose(state: &mut TableState, captured: &Captured) {
+    state.oid = captured.table.oid;
+    state.outputs = captured.fingerprint.to_string();
+    state.published.clone_from(&captured.published);
+}
+
 /// What the rows are written as from now on.
 pub(super) fn note_definition(state: &mut TableState, captured: &Captured) {
+    note_whose(state, captured);
     state.columns = captured.shape.record();
-    state.oid = captured.table.oid;
     state.key = captured.shape.key_names();
     state.files.clone_from(&captured.table.files);
     state.columns_as_of.clone_from(&captured.table.columns_as_of);
-    state.outputs = captured.fingerprint.to_string();
-    state.published.clone_from(&captured.published);
 }
