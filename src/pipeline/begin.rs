@@ -37,6 +37,7 @@ use crate::lsn::Lsn;
 use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
+use crate::postgres::snapshot::before_page_header;
 use crate::postgres::stream::Stream;
 use crate::postgres::{self, Connection, Purpose, Server};
 use crate::progress::{OutputProgress, Phase, Totals};
@@ -160,7 +161,8 @@ impl<'a> Session<'a> {
         if !scattered && !checkpoint.was_read {
             writer.restore(Packing::probe(&mut redis, &keys.probe).await?);
         }
-        let written = if scattered { shards::reach(&mut control).await? } else { position };
+        let reach = shards::reach(&mut control).await?;
+        let written = if scattered { reach } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();
             extra.field("system_id", &origin.system_id);
@@ -191,6 +193,7 @@ impl<'a> Session<'a> {
             retention,
             start: before,
             written,
+            reach: before_page_header(reach.lsn),
             scattered,
             tables_at_once: begun.tables_at_once,
             trouble: None,

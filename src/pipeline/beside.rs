@@ -60,15 +60,15 @@ impl Session<'_> {
     ) -> Result<(), Error> {
         let (name, oid) = (captured.name(), captured.table.oid);
         let (record, told) = (captured.shape.record(), shape.record());
-        if told != record {
+        if told != record || shape.key_names() != captured.shape.key_names() {
             // The stream is behind the definition that the table is read by, or this one has just changed.
             let transaction = following.transaction.map(|transaction| transaction.xid);
             self.wait_until_visible(transaction.as_slice()).await?;
-            let now = catalog::table(&mut self.control, oid).await?;
-            if now.is_none_or(|now| now.columns != captured.table.columns) {
-                self.leave().await?;
-                return Err(Error::Restart(format!("the definition of {name} changed before it was read")));
-            }
+        }
+        let now = catalog::table(&mut self.control, oid).await?;
+        if now.is_none_or(|now| !now.is_defined_as(&captured.table)) {
+            self.leave().await?;
+            return Err(Error::Restart(format!("the definition of {name} changed before it was read")));
         }
         let mut streaming = Captured::clone(&captured);
         streaming.shape = shape;

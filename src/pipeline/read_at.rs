@@ -8,7 +8,6 @@
 
 use super::session::Session;
 use crate::lsn::Lsn;
-use crate::postgres::snapshot::before_page_header;
 use crate::postgres::stream::postgres_now;
 use crate::sink::Workspace;
 
@@ -31,9 +30,11 @@ impl Session<'_> {
         accepted
     }
 
-    /// Entries can be in streams that this session has not come to yet: rows have to wait for them.
-    pub(super) fn is_behind_entries(&self) -> bool {
-        self.scattered && self.writer.accepted().lsn < before_page_header(self.written.lsn)
+    /// What the session has found when it began is ahead of the stream. Tables are then still described as they
+    /// were, and what is written of them would be without the columns that rows are read with; and entries can be in
+    /// streams of a sharded Redis that this session has not come to yet. So rows have to wait.
+    pub(super) fn is_behind(&self) -> bool {
+        self.writer.accepted().lsn < self.reach
     }
 
     /// For rows that stand directly before that position, and after what was written there.

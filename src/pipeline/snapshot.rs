@@ -45,6 +45,8 @@ const SLICE: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 10;
 /// How long the stream goes on, where it still had not.
 const NOT_NOW: Duration = Duration::from_millis(200);
+/// How often it is looked whether the stream has come to where the session has found the tables.
+const CATCHING_UP: Duration = Duration::from_millis(10);
 /// The stream does not wait for somebody who has a table locked.
 const LOCK_PATIENCE: &str = "SET lock_timeout = '50ms'";
 
@@ -136,13 +138,13 @@ impl Session<'_> {
         let sliced = self.streams_meanwhile();
         let all = tables.len();
         tables.truncate(self.tables_at_once);
-        let taken = match sliced && self.is_behind_entries() {
-            true => None,
-            false => self.take_snapshot(&mut tables).await?,
+        let (taken, pause) = match sliced && self.is_behind() {
+            true => (None, CATCHING_UP),
+            false => (self.take_snapshot(&mut tables).await?, NOT_NOW),
         };
         let Some((snapshot, workers)) = taken else {
             let pause = async {
-                sleep(NOT_NOW).await;
+                sleep(pause).await;
                 Ok(())
             };
             return Ok(match self.beside(pause).await? {

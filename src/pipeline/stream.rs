@@ -456,10 +456,11 @@ impl Session<'_> {
             let record = plan.shape.record();
             let same = |index: usize| record.get(index).is_some_and(|column| state.columns.contains(column));
             let differs = record.len() != state.columns.len() || !(0..record.len()).all(same);
-            if differs {
+            let moves = plan.shape.key_names() != state.key || plan.has_moved_rows(&state.columns);
+            if differs || moves {
                 plan.restrict(same);
                 if plan.keeps_rows() {
-                    self.mark_again(&name);
+                    self.mark_again(&name, moves);
                 }
             }
         }
@@ -469,12 +470,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Rows may end as an older definition has them.
-    fn mark_again(&mut self, name: &str) {
+    /// Rows may end as an older definition has them, or, if `moves`, at keys that it gave them.
+    fn mark_again(&mut self, name: &str, moves: bool) {
         if let Some(state) = self.states.get_mut(name)
-            && !state.again
+            && (!state.again || (moves && !state.rewritten))
         {
             state.again = true;
+            state.rewritten |= moves;
             self.writer.extra().table(name, state);
         }
     }

@@ -72,6 +72,14 @@ impl Table {
         }
     }
 
+    /// Neither columns nor key have changed, whichever of them are published.
+    pub(crate) fn is_defined_as(&self, other: &Table) -> bool {
+        self.columns_as_of == other.columns_as_of
+            && self.primary_key == other.primary_key
+            && self.identity == other.identity
+            && self.identity_index == other.identity_index
+    }
+
     /// PostgreSQL accepts UPDATE and DELETE on this table when it is published.
     pub(crate) fn has_usable_identity(&self) -> bool {
         match self.identity {
@@ -127,7 +135,7 @@ const TABLES: &str = "\
            ELSE pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text END, \
            EXISTS (SELECT FROM pg_catalog.pg_attribute a \
                     WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped), \
-           (SELECT pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ',') \
+           (SELECT pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ',' ORDER BY a.attnum) \
               FROM pg_catalog.pg_attribute a \
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

@@ -215,3 +215,68 @@ fn rows_are_written_anew_by_alter_table() {
     live.settle();
     live.assert_equal(&["t"]);
 }
+
+/// Definitions that come and go before the table is read leave neither fields nor keys behind.
+#[test]
+fn what_was_written_before_it_is_read() {
+    let world = World::new();
+    let proxy = Proxy::to(world.redis_port());
+    let live =
+        begin(&world, &proxy, 100, "public.t: { type: hash, key: \"t:{pk}\" }\npublic.other: { type: hash }");
+    // They are read together, and somebody is writing to one.
+    let mut writer = world.client();
+    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
+    ask(&world, "t");
+    ask(&world, "other");
+    world.eventually("it is to be read", || !is_read(&world));
+    world.sql("ALTER TABLE t ADD x text DEFAULT 'x'; INSERT INTO t VALUES (1000, 'new', 'x')");
+    world.eventually("the column is written", || world.hash("t:1000").contains_key("x"));
+    world.sql("ALTER TABLE t DROP x; UPDATE t SET v = 'w' WHERE id = 1");
+    world.eventually("it is not any more", || world.hash("t:1").get("v").is_some_and(|v| v == "w"));
+    world.sql("ALTER TABLE t ADD k int; UPDATE t SET k = id + 5000");
+    world.eventually("the next column is written", || world.hash("t:100").contains_key("k"));
+    world.sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (k)");
+    world.sql("INSERT INTO t VALUES (2000, 'new', 7000)");
+    world.eventually("the next key is written", || world.hash("t:7000").contains_key("v"));
+    assert!(!is_read(&world), "{}", live.connector.story());
+    writer.batch_execute("COMMIT").unwrap();
+    world.eventually("it is read", || is_read(&world));
+    live.settle();
+    live.assert_equal(&["other"]);
+    let (keys, rows) = (world.keys("t:*"), world.value::<i64>("SELECT count(*) FROM t"));
+    assert_eq!((keys.len() as i64, rows), (rows, 102), "{keys:?}");
+    let fields = |key: &str| world.hash(key).into_keys().collect::<Vec<_>>().join(" ");
+    for key in &keys {
+        assert!(
+            key.len() == 6 && fields(key) == "id k v",
+            "{key}: {}\n{}",
+            fields(key),
+            live.connector.story()
+        );
+    }
+}
+
+/// A table that is dropped and made anew before it is read: its stream is told, and former rows are removed.
+#[test]
+fn made_anew_before_it_is_read() {
+    let world = World::new();
+    let proxy = Proxy::to(world.redis_port());
+    let live = begin(&world, &proxy, 100, TABLES);
+    let mut writer = world.client();
+    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
+    ask(&world, "t");
+    ask(&world, "other");
+    world.eventually("it is to be read", || !is_read(&world));
+    world.sql("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (7, 'seven')");
+    // The publication is not the one that the table was in.
+    world.eventually("it is noticed", || live.connector.log_contains("made anew or changed"));
+    assert!(!is_read(&world), "{}", live.connector.story());
+    writer.batch_execute("COMMIT").unwrap();
+    world.eventually("it is read", || is_read(&world));
+    live.settle();
+    live.assert_equal(&["t", "other"]);
+    let told: Vec<String> =
+        entries(&world, "log").into_iter().map(|(_, fields)| fields["op"].clone()).collect();
+    assert_eq!(told.iter().filter(|op| *op == "g").count(), 1, "{told:?}");
+    assert_eq!(told[told.len() - 2..], ["g", "r"]);
+}
