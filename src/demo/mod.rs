@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Source;
 use crate::error::Error;
-use crate::postgres::snapshot::before_page_header;
 use crate::postgres::{Connection, Purpose};
 use crate::progress::Progress;
 use crate::view::words;
@@ -35,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits until Redis has everything that is committed now.
 pub(crate) async fn catch_up(source: &Source, progress: &Arc<Progress>) -> Result<(), Error> {
     let mut connection = Connection::open(source, Purpose::Sql).await?;
-    let end = before_page_header(connection.end_of_log().await?);
+    let end = connection.end_of_commits().await?;
     connection.close().await;
     let began = Instant::now();
     while progress.position() < end {

@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::pipeline::checkpoint::Keys;
-use crate::postgres::snapshot::before_page_header;
 use crate::postgres::{self, slot};
 use crate::redis;
 
@@ -35,7 +34,7 @@ pub(super) enum Passed {
 
 /// Everything that can be seen in PostgreSQL now was committed before this position.
 pub(super) async fn end_of_log(source: &mut postgres::Connection) -> Result<Lsn, Error> {
-    Ok(before_page_header(source.end_of_log().await?))
+    Ok(source.end_of_commits().await?)
 }
 
 pub(super) async fn wait(

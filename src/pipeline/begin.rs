@@ -37,7 +37,6 @@ use crate::lsn::Lsn;
 use crate::plan::Strictness;
 use crate::postgres::catalog::Types;
 use crate::postgres::slot::{self, Slot};
-use crate::postgres::snapshot::before_page_header;
 use crate::postgres::stream::Stream;
 use crate::postgres::{self, Connection, Purpose, Server};
 use crate::progress::{OutputProgress, Phase, Totals};
@@ -193,7 +192,7 @@ impl<'a> Session<'a> {
             retention,
             start: before,
             written,
-            reach: before_page_header(reach.lsn),
+            reach: reach.lsn,
             scattered,
             tables_at_once: begun.tables_at_once,
             trouble: None,

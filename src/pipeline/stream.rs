@@ -35,7 +35,7 @@ use crate::lsn::Lsn;
 use crate::plan::shape::Shape;
 use crate::plan::{Plan, Strictness};
 use crate::postgres::pgoutput::{self, Decoder, Frame, Message};
-use crate::postgres::snapshot::{Visibility, before_page_header};
+use crate::postgres::snapshot::Visibility;
 use crate::postgres::stream::Event;
 use crate::postgres::{catalog, slot};
 use crate::progress::{Operation, Phase, Totals};
@@ -134,7 +134,7 @@ impl Session<'_> {
     async fn follow_on(&mut self, following: &mut Following, mut goal: Goal<'_>) -> Result<End, Error> {
         self.progress.set_phase(Phase::Streaming);
         let target = match goal {
-            Goal::CaughtUp => Some(before_page_header(self.end_of_log().await?)),
+            Goal::CaughtUp => Some(self.end_of_commits().await?),
             Goal::None | Goal::Done(_) => None,
         };
         let mut done = false;
@@ -206,6 +206,15 @@ impl Session<'_> {
     /// Everything committed so far lies before this position.
     pub(super) async fn end_of_log(&mut self) -> Result<Lsn, Error> {
         let end = self.control.end_of_log().await?;
+        self.progress.heard_of(end);
+        Ok(end)
+    }
+
+    /// Everything that was committed so far lies before this position, to which the stream comes.
+    async fn end_of_commits(&mut self) -> Result<Lsn, Error> {
+        let positions = (self.writer.accepted().lsn, self.retention.confirmable());
+        let asked = async { Ok(self.control.end_of_commits().await?) };
+        let end = Session::meanwhile(&mut self.stream, positions, asked).await?;
         self.progress.heard_of(end);
         Ok(end)
     }

@@ -114,6 +114,37 @@ impl Connection {
     }
 }
 
+/// How far the log is on disk, and after how many ms a commit that did not wait for that is.
+const LOG_FLUSHED: &str = "\
+    SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+                ELSE pg_catalog.pg_current_wal_flush_lsn() END, \
+           3 * (SELECT setting::pg_catalog.int8 FROM pg_catalog.pg_settings WHERE name = 'wal_writer_delay')";
+
+impl Connection {
+    /// A position that the reader of a slot gets to, behind every commit that could be seen when this was asked.
+    ///
+    /// The log can end with what is no commit, and comes to disk with the next one only, whenever that is: on a
+    /// quiet server nobody gets to its end. What is not on disk after `wal_writer_delay` three times is no commit
+    /// (PostgreSQL documentation, "Asynchronous Commit").
+    pub(crate) async fn end_of_commits(&mut self) -> Result<Lsn, Error> {
+        let end = before_page_header(self.end_of_log().await?);
+        let asked = Instant::now();
+        loop {
+            let row = self.query(LOG_FLUSHED).await?.into_iter().next().unwrap_or_default();
+            let mut values = row.into_iter().flatten();
+            let flushed = values.next().and_then(|lsn| lsn.parse().ok()).unwrap_or(end);
+            let patience = Duration::from_millis(values.next().and_then(|ms| ms.parse().ok()).unwrap_or(600));
+            if flushed >= end || asked.elapsed() > patience {
+                return Ok(end.min(before_page_header(flushed)));
+            }
+            sleep(FLUSH_TICK).await;
+        }
+    }
+}
+
+/// How often it is looked whether the log is on disk.
+const FLUSH_TICK: Duration = Duration::from_millis(5);
+
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// Opens a transaction on `leader` and takes its snapshot, for reading these tables (as SQL names them).

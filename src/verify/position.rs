@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::pipeline::checkpoint::Keys;
-use crate::postgres::snapshot::before_page_header;
 use crate::postgres::{self, slot};
 use crate::redis::{self, Spread};
 
@@ -49,7 +48,7 @@ impl Stream {
         if self.standing.is_some() {
             return Ok(());
         }
-        let end = before_page_header(source.end_of_log().await?);
+        let end = source.end_of_commits().await?;
         let began = Instant::now();
         let (mut last, mut moved) = (None, began);
         while self.standing.is_none() {

@@ -98,7 +98,11 @@ fn redis_is_restarted_killed_and_paused() {
     }
     settle(&world, workload, &connector);
     journal.check(&world);
-    assert!(!connector.log_contains("beginning again"), "{}", connector.story());
+    // Redis has kept everything. A batch with a moved key whose replies were lost is a reason of its own.
+    let log = connector.log();
+    let again =
+        log.lines().find(|line| line.contains("beginning again") && !line.contains("its replies were lost"));
+    assert!(again.is_none(), "{}", connector.story());
 }
 
 /// Every phase hears a signal, also when the servers answer nothing.
