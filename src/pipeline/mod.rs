@@ -32,6 +32,7 @@ mod recorder;
 pub(crate) mod requests;
 pub(crate) mod reread;
 mod retain;
+mod retype;
 mod rewritten;
 mod session;
 mod shards;

@@ -53,6 +53,8 @@ struct Pass<'a> {
     places: &'a Places,
     /// The keys of other outputs, which are left alone.
     others: &'a [KeyPattern],
+    /// Keys that several rows share now: what has no row there are members.
+    shared: &'a [KeyPattern],
     removed: usize,
 }
 
@@ -63,7 +65,9 @@ impl Session<'_> {
         patterns.extend(table.plan.key_patterns());
         patterns.retain(|pattern| pattern.holds != Holds::Events);
         patterns.dedup();
-        let others = self.patterns_of_others(table)?;
+        let others = self.patterns_of_others(&table.name)?;
+        let mut shared = table.plan.key_patterns();
+        shared.retain(|pattern| pattern.holds != Holds::Row);
         tracing::info!(table = table.name, "looking for keys without a row");
         let mut redis = self.open_redis().await?;
         let mut places = Places::default();
@@ -76,7 +80,7 @@ impl Session<'_> {
             let Some((read, until)) = self.beside(read).await? else { return Ok(Recovery::Stopped) };
             places = read;
             self.rows_are_newer(&table.name, until);
-            let mut pass = Pass { places: &places, others: &others, removed: 0 };
+            let mut pass = Pass { places: &places, others: &others, shared: &shared, removed: 0 };
             let mut swept = Swept::Done;
             for pattern in &patterns {
                 swept = self.sweep_pattern(pattern, &mut pass, &mut redis).await?;
@@ -98,12 +102,12 @@ impl Session<'_> {
     }
 
     /// What the keys of all other tables look like, and those of the table's streams.
-    fn patterns_of_others(&self, table: &Reading) -> Result<Vec<KeyPattern>, Error> {
+    pub(super) fn patterns_of_others(&self, table: &str) -> Result<Vec<KeyPattern>, Error> {
         let mut patterns = Vec::new();
         for captured in self.captured.values() {
             let plan = captured.plan(&self.pipeline.file)?;
             let all = plan.sinks.iter().map(crate::sink::Sink::pattern);
-            let is_own = captured.name() == table.name;
+            let is_own = captured.name() == table;
             patterns.extend(all.filter(|pattern| !is_own || pattern.holds == Holds::Events));
         }
         Ok(patterns)
@@ -127,7 +131,12 @@ impl Session<'_> {
         pass: &mut Pass<'_>,
         redis: &mut redis::Client,
     ) -> Result<Swept, Error> {
-        let mut scan = Scan::new(pattern.glob());
+        // Members of what has got another type meanwhile can't be asked for.
+        let mut scan = match pattern.holds {
+            Holds::Set => Scan::of_type(pattern.glob(), "set"),
+            Holds::SortedSet => Scan::of_type(pattern.glob(), "zset"),
+            Holds::Row | Holds::Events => Scan::new(pattern.glob()),
+        };
         loop {
             let page = async { Ok(scan.page(redis).await?) };
             let Some(page) = self.beside(page).await? else { return Ok(Swept::Stopped) };
@@ -137,7 +146,11 @@ impl Session<'_> {
             });
             if pattern.holds == Holds::Row {
                 let Some(recorder) = self.recorder() else { return Ok(Swept::Overrun) };
-                keys.retain(|key| pass.places.lacks(key, b"") && !recorder.has_written(key, b""));
+                keys.retain(|key| {
+                    pass.places.lacks(key, b"")
+                        && !recorder.has_written(key, b"")
+                        && !pass.shared.iter().any(|shared| shared.matches(key))
+                });
                 pass.removed += keys.len();
                 remove(&keys, self.writer.commands());
                 if self.removed(keys.len()).await? == Recovery::Stopped {

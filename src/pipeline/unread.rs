@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::apply::Overlap;
 use super::capture::Captured;
 use super::checkpoint::TableState;
+use super::retype::Retyped;
 use super::session::{Session, only_grew};
 use crate::config::OnGap;
 use crate::error::{Error, SlotUse};
@@ -41,12 +42,16 @@ impl Session<'_> {
     pub(super) async fn compare_states(&mut self) -> Result<(), Error> {
         self.note_rewritten(None).await?;
         let reached = self.writer.accepted().lsn;
+        let mut retyped = Vec::new();
         for captured in self.captured.values() {
             let name = captured.name();
             let Some(state) = self.states.get_mut(&name) else { continue };
             // Nothing was read yet, or it is to be read again already.
             let is_unread = state.columns.is_empty();
             let shape = &captured.shape;
+            if !state.outputs.is_empty() && *state.outputs != *captured.fingerprint {
+                retyped.push(Retyped::of(state, captured));
+            }
             if !state.published.is_empty() && state.published != captured.published {
                 let reason = format!(
                     "the publication {} was made anew or changed, or {name} was taken out of it: changes in between \
@@ -75,6 +80,7 @@ impl Session<'_> {
                     "its configuration changed: it is read again"
                 );
                 state.read_again(true);
+                state.outputs = captured.fingerprint.to_string();
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
                 tracing::info!(
                     event = "resnapshot",
@@ -103,6 +109,7 @@ impl Session<'_> {
             }
             self.writer.extra().table(&name, state);
         }
+        self.make_way(retyped).await?;
         let names: HashSet<String> = self.captured.values().map(|captured| captured.name()).collect();
         for (name, state) in &mut self.states {
             // Should it be captured again one day, it will have missed changes.

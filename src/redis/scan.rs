@@ -24,6 +24,8 @@ pub(crate) struct Scan {
     /// SCAN, or SSCAN or ZSCAN with its key.
     command: Vec<Vec<u8>>,
     glob: Option<Vec<u8>>,
+    /// Only keys of this type, as TYPE names it.
+    typed: Option<String>,
     /// Every second element is a score.
     scores: bool,
     /// `None` at the end.
@@ -49,10 +51,16 @@ impl Scan {
         Scan {
             command: vec![b"SCAN".to_vec()],
             glob: Some(glob),
+            typed: None,
             scores: false,
             cursor: Some(b"0".to_vec()),
             servers: Servers::NotKnown,
         }
+    }
+
+    /// Over the keys of one type.
+    pub(crate) fn of_type(glob: Vec<u8>, typed: &str) -> Scan {
+        Scan { typed: Some(typed.to_owned()), ..Scan::new(glob) }
     }
 
     /// Over the members of a set or a sorted set.
@@ -62,6 +70,7 @@ impl Scan {
         Scan {
             command: vec![command.to_vec(), key.to_vec()],
             glob: None,
+            typed: None,
             scores,
             cursor: Some(b"0".to_vec()),
             servers: Servers::OfKey,
@@ -81,6 +90,9 @@ impl Scan {
             arguments.extend([b"MATCH", glob.as_slice()]);
         }
         arguments.extend([b"COUNT", COUNT]);
+        if let Some(typed) = &self.typed {
+            arguments.extend([b"TYPE", typed.as_bytes()]);
+        }
         let host = if let Servers::All { left, .. } = &self.servers { left.last() } else { None };
         let reply = match host {
             Some(host) => redis.call_at(host, &arguments).await?,

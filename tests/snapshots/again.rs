@@ -256,6 +256,38 @@ fn what_was_written_before_it_is_read() {
     }
 }
 
+/// The configuration changes before it is read: what was written for the former one goes.
+#[test]
+fn configured_anew_before_it_is_read() {
+    let world = World::new();
+    let proxy = Proxy::to(world.redis_port());
+    let tables =
+        |key: &str| format!("public.t: {{ type: hash, key: \"{key}\" }}\npublic.other: {{ type: hash }}");
+    let mut live = begin(&world, &proxy, 100, &tables("t:{id}"));
+    let mut writer = world.client();
+    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
+    ask(&world, "t");
+    ask(&world, "other");
+    world.eventually("it is to be read", || !is_read(&world));
+    world.sql("INSERT INTO t VALUES (101, 'new')");
+    world.eventually("a row comes before", || world.hash("t:101").contains_key("v"));
+    live.connector.term();
+    live.connector.wait(std::time::Duration::from_secs(30));
+    assert!(!is_read(&world), "{}", live.connector.story());
+    let marker = "public.marker: { type: hash }";
+    world.configure(&Config {
+        tables: &format!("{}\n{marker}", tables("t2:{id}")),
+        top: "snapshot: { range_rows: 1000 }",
+        ..Config::default()
+    });
+    live.start_again();
+    writer.batch_execute("COMMIT").unwrap();
+    world.eventually("it is read", || is_read(&world));
+    live.settle();
+    live.assert_equal(&["other"]);
+    assert_eq!((world.keys("t:*").len(), world.keys("t2:*").len()), (0, 101), "{}", live.connector.story());
+}
+
 /// A table that is dropped and made anew before it is read: its stream is told, and former rows are removed.
 #[test]
 fn made_anew_before_it_is_read() {

@@ -8,6 +8,7 @@ mod given;
 mod interrupted;
 mod ranges;
 mod restored;
+mod retyped;
 mod told;
 
 use crate::harness::{Connector, World};
