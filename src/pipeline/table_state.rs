@@ -25,6 +25,9 @@ pub(crate) struct TableState {
     pub(crate) key: Vec<String>,
     #[serde(default)]
     pub(crate) keys: Vec<KeyPattern>,
+    /// Fields of its hashes that are not named as a column is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fields: Vec<String>,
     /// See [`crate::postgres::catalog::Table::files`].
     #[serde(default)]
     pub(crate) files: String,
@@ -96,7 +99,7 @@ impl TableState {
             self.sweep();
         }
         if !self.columns.is_empty() {
-            self.retire(&self.columns.clone());
+            self.retire();
             self.draft = Some((std::mem::take(&mut self.columns), self.key.clone()));
         }
         self.complete = false;
@@ -117,11 +120,20 @@ impl TableState {
         }
     }
 
-    /// Hashes can have fields of these columns.
-    fn retire(&mut self, columns: &[ColumnRecord]) {
-        self.retired.extend(columns.iter().map(|column| column.0.clone()));
+    /// Hashes can have the fields that were written until now.
+    fn retire(&mut self) {
+        let draft = self.draft.iter().flat_map(|(columns, _)| columns);
+        let columns = self.columns.iter().chain(draft).map(|column| &column.0);
+        self.retired.extend(columns.chain(&self.fields).cloned().collect::<Vec<_>>());
         self.retired.sort();
         self.retired.dedup();
+    }
+
+    /// It is written for other outputs from now on, as which what was written until now says nothing.
+    pub(crate) fn is_reconfigured(&mut self, outputs: &str) {
+        self.read_again(true);
+        self.draft = None;
+        outputs.clone_into(&mut self.outputs);
     }
 
     /// Rows of a table that is still to be read are written by this plan from now on. False when they were before.
@@ -136,8 +148,9 @@ impl TableState {
             }
         }
         self.keys = plan.key_patterns();
-        self.retire(&columns);
+        self.fields = plan.other_fields();
         self.draft = Some((columns, key));
+        self.retire();
         true
     }
 

@@ -79,8 +79,7 @@ impl Session<'_> {
                     table = name,
                     "its configuration changed: it is read again"
                 );
-                state.read_again(true);
-                state.outputs = captured.fingerprint.to_string();
+                state.is_reconfigured(&captured.fingerprint);
             } else if state.oid != captured.table.oid || state.key != shape.key_names() {
                 tracing::info!(
                     event = "resnapshot",
@@ -167,7 +166,7 @@ fn is_of_another(state: &mut TableState, captured: &Captured) -> bool {
     if !remade && !reconfigured {
         return false;
     }
-    state.sweep();
+    state.is_reconfigured(&captured.fingerprint);
     if remade {
         state.forget_streams();
         let name = captured.name();

@@ -153,6 +153,15 @@ impl Plan {
         self.sinks.iter().flat_map(Sink::place_columns).any(|column| !same(column))
     }
 
+    /// Fields of hashes that are not named as a column is.
+    pub(crate) fn other_fields(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.sinks.iter().flat_map(Sink::field_names).collect();
+        names.retain(|name| self.shape.index_of(name).is_none());
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// Fields of a former definition of the table are deleted with every row that is written.
     pub(crate) fn retire(&mut self, names: &[String]) {
         for sink in &mut self.sinks {

@@ -84,6 +84,16 @@ impl Keyed<Hash> {
         self.body().fields.retain(|field| keep(field.column));
     }
 
+    /// The names of all fields.
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |field: &Field| {
+            let end = field.name.len().saturating_sub(2);
+            let name = field.name.get(end.saturating_sub(field.bytes)..end).unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        };
+        self.shown().fields.iter().map(name).collect()
+    }
+
     /// Fields of a former definition of the table are deleted with every row that is written.
     pub(super) fn retire(&mut self, names: &[String]) {
         let body = self.body();

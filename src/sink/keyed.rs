@@ -52,6 +52,10 @@ impl<B: Body> Keyed<B> {
         &mut self.body
     }
 
+    pub(super) fn shown(&self) -> &B {
+        &self.body
+    }
+
     fn needs_whole(&self) -> bool {
         !self.body.leaves_alone() || self.ttl.is_some()
     }

@@ -168,6 +168,14 @@ impl Sink {
         }
     }
 
+    /// The names of a hash's fields.
+    pub(crate) fn field_names(&self) -> Vec<String> {
+        match self {
+            Sink::Hash(sink) => sink.names(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn retire(&mut self, names: &[String]) {
         if let Sink::Hash(sink) = self {
             sink.retire(names);

@@ -42,6 +42,18 @@ fn a_row_of_another_type() {
 }
 
 #[test]
+fn fields_of_other_names() {
+    in_turn(
+        &World::new(),
+        &[
+            "{ type: hash, key: \"t:{id}\", columns: [id, { v: a }] }",
+            "{ type: hash, key: \"t:{id}\", columns: [{ id: v }, { v: b }] }",
+            "{ type: hash, key: \"t:{id}\" }",
+        ],
+    );
+}
+
+#[test]
 fn rows_that_live_for_ever_again() {
     in_turn(
         &World::new(),
