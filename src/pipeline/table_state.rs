@@ -112,7 +112,7 @@ impl TableState {
     }
 
     /// Keys that look as they do until now are removed, where no row has them, when the table has been read.
-    pub(crate) fn sweep(&mut self) {
+    fn sweep(&mut self) {
         for pattern in std::mem::take(&mut self.keys) {
             if !self.stale_keys.contains(&pattern) {
                 self.stale_keys.push(pattern);
