@@ -37,8 +37,46 @@ const PUBLICATION: &str = "\
            (SELECT r.prrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_publication_rel r \
              WHERE r.prpubid = p.oid AND pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'prqual' IS NOT NULL \
              LIMIT 1), \
-           pg_catalog.concat(p.oid, ':', p.xmin) \
+           pg_catalog.concat(p.oid, ':', p.xmin), pg_catalog.current_setting('server_version_num') \
       FROM pg_catalog.pg_publication p WHERE p.pubname = ";
+
+/// The tables of a publication, up to PostgreSQL 15.
+fn tables_by_view(name: &str) -> String {
+    format!(
+        "SELECT c.oid, pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.->>) 'attnames' \
+           FROM pg_catalog.pg_publication_tables t \
+           JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
+           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
+          WHERE t.pubname = {}",
+        literal(name)
+    )
+}
+
+/// The same from PostgreSQL 16 on, where the view locks each table, and waits for whoever has one locked: VACUUM
+/// FULL, or an ALTER TABLE that is not committed.
+fn tables_by_catalog(name: &str) -> String {
+    format!(
+        "WITH p AS (SELECT * FROM pg_catalog.pg_publication WHERE pubname = {}), \
+              named AS (SELECT r.prrelid AS relid, r.prattrs::pg_catalog.text AS numbers \
+                          FROM pg_catalog.pg_publication_rel r JOIN p ON p.oid = r.prpubid \
+                         UNION ALL \
+                        SELECT c.oid, NULL FROM pg_catalog.pg_publication_namespace s JOIN p ON p.oid = s.pnpubid \
+                          JOIN pg_catalog.pg_class c ON c.relnamespace = s.pnnspid \
+                         UNION ALL \
+                        SELECT c.oid, NULL FROM p JOIN pg_catalog.pg_class c ON p.puballtables AND c.oid >= 16384) \
+         SELECT c.oid, \
+                CASE WHEN n.numbers IS NOT NULL \
+                       OR pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) 'pubgencols' = 's' \
+                     THEN (SELECT pg_catalog.jsonb_agg(a.attname) FROM pg_catalog.pg_attribute a \
+                            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                              AND (n.numbers IS NULL OR a.attnum::pg_catalog.text \
+                                   OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array(n.numbers, ' ')))) END \
+           FROM named n JOIN pg_catalog.pg_class c ON c.oid = n.relid CROSS JOIN p \
+          WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition \
+            AND (c.relkind = 'r' OR p.pubviaroot)",
+        literal(name)
+    )
+}
 
 /// `None` when there is no publication of this name.
 pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Option<Publication>, Error> {
@@ -46,14 +84,8 @@ pub(crate) async fn find(connection: &mut Connection, name: &str) -> Result<Opti
     let rows = connection.query(&format!("{PUBLICATION}{}", literal(name))).await.map_err(doing)?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let column = |index: usize| row.get(index).and_then(Option::as_deref);
-    let sql = format!(
-        "SELECT c.oid, pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.->>) 'attnames' \
-           FROM pg_catalog.pg_publication_tables t \
-           JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
-           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
-          WHERE t.pubname = {}",
-        literal(name)
-    );
+    let version = column(7).and_then(|version| version.parse().ok()).unwrap_or(0);
+    let sql = if version < 160_000 { tables_by_view(name) } else { tables_by_catalog(name) };
     let mut tables = BTreeMap::new();
     for row in connection.query(&sql).await.map_err(doing)? {
         if let [Some(oid), columns] = row.as_slice()

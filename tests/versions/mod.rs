@@ -6,6 +6,7 @@
 mod columns;
 mod core;
 mod failover;
+mod locked;
 mod slots;
 mod standby;
 
