@@ -1,6 +1,8 @@
 //! Redis answers, but takes nothing: full, read-only, unable to save. All of it passes.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::{Journal, Order, Workload, settle};
@@ -83,5 +85,24 @@ fn redis_cannot_save() {
             fs::remove_dir_all(obstacle(world)).unwrap();
             saved(world, "ok");
         },
+    );
+}
+
+/// Somebody's script does not come to an end: Redis answers BUSY until it is killed.
+#[test]
+fn a_script_keeps_redis_busy() {
+    let say = |world: &World, words: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", world.redis_port())).unwrap();
+        stream.write_all(words.as_bytes()).unwrap();
+        stream
+    };
+    refused(
+        "BUSY",
+        |world| {
+            world.redis::<()>(&["CONFIG", "SET", "lua-time-limit", "100"]);
+            // It goes on although nobody waits for its reply.
+            say(world, "EVAL \"while true do end\" 0\r\n");
+        },
+        |world| drop(say(world, "SCRIPT KILL\r\n")),
     );
 }
