@@ -172,6 +172,9 @@ impl fmt::Display for ServerError {
         if !self.code.is_empty() {
             write!(f, " [{}]", self.code)?;
         }
+        if self.code == "42501" && ["walsender", "WAL sender"].iter().any(|it| self.message.contains(it)) {
+            write!(f, "; let a superuser run: ALTER ROLE … REPLICATION for this role")?;
+        }
         Ok(())
     }
 }

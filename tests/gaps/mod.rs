@@ -4,6 +4,7 @@
 mod new_tables;
 mod postgres;
 mod redis;
+mod rights;
 
 use std::time::Duration;
 
