@@ -476,8 +476,7 @@ fn from_arguments(arguments: &Arguments, env: Lookup<'_>) -> Result<Config, Conf
 }
 
 fn kind(typed: &str) -> Result<OutputKind, String> {
-    let found = structure::KINDS.iter().find(|(word, _)| *word == typed);
-    found.map(|(_, kind)| *kind).ok_or_else(|| {
+    OutputKind::named(typed).ok_or_else(|| {
         let advice = nearest::advice(typed, "known types", &structure::kind_names());
         format!("the type is not known; {advice}")
     })

@@ -156,6 +156,23 @@ impl OutputKind {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
+    /// What `type` names.
+    pub(crate) fn named(word: &str) -> Option<OutputKind> {
+        KINDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+    }
+
+    /// What Redis says to TYPE of its keys.
+    pub(crate) fn redis_type(self) -> &'static str {
+        match self {
+            OutputKind::Hash => "hash",
+            OutputKind::Json => "ReJSON-RL",
+            OutputKind::String => "string",
+            OutputKind::Set => "set",
+            OutputKind::SortedSet => "zset",
+            OutputKind::Stream => "stream",
+        }
+    }
+
     /// A kind that writes a key for each row, so that the key must tell rows apart.
     pub fn has_row_keys(self) -> bool {
         matches!(self, OutputKind::Hash | OutputKind::Json | OutputKind::String)

@@ -32,11 +32,6 @@ pub(super) enum Passed {
     No(Lsn),
 }
 
-/// Everything that can be seen in PostgreSQL now was committed before this position.
-pub(super) async fn end_of_log(source: &mut postgres::Connection) -> Result<Lsn, Error> {
-    Ok(source.end_of_commits().await?)
-}
-
 pub(super) async fn wait(
     config: &Config,
     (source, redis): (&mut postgres::Connection, &mut redis::Client),

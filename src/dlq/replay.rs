@@ -182,7 +182,7 @@ impl Replay<'_> {
             }
             Err(error) => return Err(error),
         };
-        let end = passed::end_of_log(&mut self.source).await?;
+        let end = self.source.end_of_commits().await?;
         let passed = passed::wait(self.config, (&mut self.source, &mut self.redis), end).await?;
         if let Passed::No(reached) = passed {
             let reason =

@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 
 use super::replay::{Failed, Replay, Todo};
-use super::{first_error, passed, remove, rewrite};
+use super::{first_error, remove, rewrite};
 use crate::error::Error;
 use crate::pipeline::checkpoint::TableState;
 use crate::pipeline::reread::{Key, Rows};
-use crate::postgres::snapshot::until_visible;
+use crate::postgres::snapshot::{before_page_header, until_visible};
 use crate::redis::resp::{Commands, Reply};
 
 /// What came of one letter in a transaction that was carried out.
@@ -138,7 +138,7 @@ impl Replay<'_> {
         mut state: TableState,
         transaction: &mut Commands,
     ) -> Result<(), Error> {
-        let until = passed::end_of_log(&mut self.source).await?;
+        let until = before_page_header(self.source.end_of_log().await?);
         state.until = state.until.max(until.0);
         let (field, value) = state.field(table);
         let key = self.keys.checkpoint.as_bytes();

@@ -160,8 +160,7 @@ impl<'a> Session<'a> {
         if !scattered && !checkpoint.was_read {
             writer.restore(Packing::probe(&mut redis, &keys.probe).await?);
         }
-        let reach = shards::reach(&mut control).await?;
-        let written = if scattered { reach } else { position };
+        let written = if scattered { shards::reach(&mut control).await? } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {
             let extra = writer.extra();
             extra.field("system_id", &origin.system_id);
@@ -192,7 +191,6 @@ impl<'a> Session<'a> {
             retention,
             start: before,
             written,
-            reach: reach.lsn,
             scattered,
             tables_at_once: begun.tables_at_once,
             trouble: None,

@@ -5,18 +5,7 @@ use std::pin::pin;
 use super::session::{End, Session};
 use super::stream::Goal;
 use super::supervise::Until;
-use super::unread::note_whose;
 use crate::error::Error;
-
-use std::rc::Rc;
-use std::sync::Arc;
-
-use super::apply::{Overlap, Relation, Tracked};
-use super::capture::Captured;
-use super::stream::Following;
-use crate::plan::shape::Shape;
-use crate::plan::stream_names;
-use crate::postgres::catalog;
 
 impl Session<'_> {
     /// The stream does not wait for tables that are read, and changes nothing of that.
@@ -49,42 +38,5 @@ impl Session<'_> {
             (End::Stopped, _) | (_, None) => Ok(None),
             (_, Some(result)) => result.map(Some),
         }
-    }
-
-    /// Takes note of the definition of a table that is going to be read. What is written until then is written
-    /// again when it is; there only must not be fields or keys that nobody would know of.
-    pub(super) async fn describe_unread(
-        &mut self,
-        following: &mut Following,
-        (captured, shape): (Arc<Captured>, Shape),
-    ) -> Result<(), Error> {
-        let (name, oid) = (captured.name(), captured.table.oid);
-        let (record, told) = (captured.shape.record(), shape.record());
-        if told != record || shape.key_names() != captured.shape.key_names() {
-            // The stream is behind the definition that the table is read by, or this one has just changed.
-            let transaction = following.transaction.map(|transaction| transaction.xid);
-            self.wait_until_visible(transaction.as_slice()).await?;
-        }
-        let now = catalog::table(&mut self.control, oid).await?;
-        if now.is_none_or(|now| !now.is_defined_as(&captured.table)) {
-            self.leave().await?;
-            return Err(Error::Restart(format!("the definition of {name} changed before it was read")));
-        }
-        let mut streaming = Captured::clone(&captured);
-        streaming.shape = shape;
-        let mut plan = streaming.streaming_plan(&self.pipeline.file)?;
-        if told != record {
-            plan.restrict(|index| told.get(index).is_some_and(|column| record.contains(column)));
-        }
-        let state = self.states.entry(name.clone()).or_default();
-        if state.write_as(&plan) {
-            note_whose(state, &captured);
-            self.writer.extra().table(&name, state);
-        }
-        let overlap = Overlap::before_it_is_read(state, stream_names(&captured.outputs));
-        let progress = self.progress.table(&name);
-        let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
-        following.applier.set(oid, Relation { table: Some(Rc::new(table)) });
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 use super::session::Session;
+use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::postgres::stream::postgres_now;
 use crate::sink::Workspace;
@@ -15,10 +16,7 @@ impl Session<'_> {
     /// The position that rows are read at. `begun`: an earlier session has begun with it.
     pub(super) fn snapshot_position(&self, begun: bool) -> Lsn {
         let accepted = self.writer.accepted().lsn;
-        if !self.scattered {
-            return accepted.max(self.written.lsn);
-        }
-        if self.was_read {
+        if !self.scattered || self.was_read {
             return accepted.max(self.written.lsn);
         }
         // Before the first snapshot is done, the stream has brought nothing. Streams have waited where that session
@@ -33,8 +31,13 @@ impl Session<'_> {
     /// What the session has found when it began is ahead of the stream. Tables are then still described as they
     /// were, and what is written of them would be without the columns that rows are read with; and entries can be in
     /// streams of a sharded Redis that this session has not come to yet. So rows have to wait.
-    pub(super) fn is_behind(&self) -> bool {
-        self.writer.accepted().lsn < self.reach
+    pub(super) async fn is_behind(&mut self) -> Result<bool, Error> {
+        let reach = match self.again.reach {
+            Some(reach) => reach,
+            None => self.end_of_commits().await?,
+        };
+        self.again.reach = Some(reach);
+        Ok(self.writer.accepted().lsn < reach)
     }
 
     /// For rows that stand directly before that position, and after what was written there.

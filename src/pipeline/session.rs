@@ -55,9 +55,6 @@ pub(super) struct Session<'a> {
     pub(super) start: Position,
     /// How far Redis was. What lies between is done again.
     pub(super) written: Position,
-    /// The end of the log when the session began: what comes behind it was made when tables were defined as they
-    /// were found, or later.
-    pub(super) reach: Lsn,
     /// Redis is sharded.
     pub(super) scattered: bool,
     /// How many batches had been written when a slot was found to have moved, and how often that was so.

@@ -57,7 +57,7 @@ pub(super) async fn rewind(
 
 /// Nobody can have written more than this.
 pub(super) async fn reach(control: &mut Connection) -> Result<Position, Error> {
-    Ok(Position { lsn: control.end_of_commits().await?, split: None })
+    Ok(Position { lsn: control.end_of_log().await?, split: None })
 }
 
 /// Asks every shard for its marker. One that is older than the checkpoint belongs to a shard that has

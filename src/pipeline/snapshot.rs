@@ -61,6 +61,9 @@ pub(super) struct Again {
     noting: bool,
     /// Transactions that were applied, and that no snapshot has been known to see.
     applied: Vec<u32>,
+    /// The end of what was committed after the session had looked at the tables: what comes behind it was written
+    /// when they were defined as they were found, or later.
+    pub(super) reach: Option<Lsn>,
     /// Where rows are read.
     connection: Option<Connection>,
     prepared: BTreeMap<String, Prepared>,
@@ -138,7 +141,7 @@ impl Session<'_> {
         let sliced = self.streams_meanwhile();
         let all = tables.len();
         tables.truncate(self.tables_at_once);
-        let (taken, pause) = match sliced && self.is_behind() {
+        let (taken, pause) = match sliced && self.is_behind().await? {
             true => (None, CATCHING_UP),
             false => (self.take_snapshot(&mut tables).await?, NOT_NOW),
         };

@@ -211,7 +211,7 @@ impl Session<'_> {
     }
 
     /// Everything that was committed so far lies before this position, to which the stream comes.
-    async fn end_of_commits(&mut self) -> Result<Lsn, Error> {
+    pub(super) async fn end_of_commits(&mut self) -> Result<Lsn, Error> {
         let positions = (self.writer.accepted().lsn, self.retention.confirmable());
         let asked = async { Ok(self.control.end_of_commits().await?) };
         let end = Session::meanwhile(&mut self.stream, positions, asked).await?;

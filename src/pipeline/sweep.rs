@@ -29,7 +29,7 @@ use super::session::{Recovery, Session};
 use super::snapshot::{redefined, wait_for_writers};
 use super::truncate::remove;
 use super::unread::Reading;
-use crate::config::Config;
+use crate::config::{Config, OutputKind};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::plan::Plan;
@@ -133,8 +133,8 @@ impl Session<'_> {
     ) -> Result<Swept, Error> {
         // Members of what has got another type meanwhile can't be asked for.
         let mut scan = match pattern.holds {
-            Holds::Set => Scan::of_type(pattern.glob(), "set"),
-            Holds::SortedSet => Scan::of_type(pattern.glob(), "zset"),
+            Holds::Set => Scan::of_type(pattern.glob(), OutputKind::Set.redis_type()),
+            Holds::SortedSet => Scan::of_type(pattern.glob(), OutputKind::SortedSet.redis_type()),
             Holds::Row | Holds::Events => Scan::new(pattern.glob()),
         };
         loop {

@@ -186,15 +186,16 @@ pub(crate) fn stream_name(output: &Output) -> Option<String> {
 /// means the same: the checkpoint remembers it, to notice a change.
 pub(crate) fn fingerprint(outputs: &[Output]) -> String {
     let one = |output: &Output| {
-        let structure = match &output.structure {
-            Structure::Hash { .. } => "hash".to_owned(),
-            Structure::Json { .. } => "json".to_owned(),
-            Structure::String { value: None } => "string".to_owned(),
-            Structure::String { value: Some(value) } => format!("string value={value}"),
-            Structure::Set { member } => format!("set member={member}"),
-            Structure::SortedSet { member, score } => format!("sorted_set member={member} score={score}"),
+        let kind = output.structure.kind().name();
+        let own = match &output.structure {
+            Structure::Hash { .. } | Structure::Json { .. } | Structure::String { value: None } => {
+                String::new()
+            }
+            Structure::String { value: Some(value) } => format!(" value={value}"),
+            Structure::Set { member } => format!(" member={member}"),
+            Structure::SortedSet { member, score } => format!(" member={member} score={score}"),
             // How long the stream may get changes nothing that is in it.
-            Structure::Stream { format, .. } => format!("stream format={format:?}"),
+            Structure::Stream { format, .. } => format!(" format={format:?}"),
         };
         // An index makes some columns be written differently.
         let index = match output.structure.index() {
@@ -207,7 +208,7 @@ pub(crate) fn fingerprint(outputs: &[Output]) -> String {
             Columns::Except(names) => format!("except {names:?}"),
         };
         let ttl = output.ttl.map_or(0, |ttl| ttl.as_secs());
-        format!("{structure} key={} columns={columns} ttl={ttl} {:?}{index}", output.key, output.values)
+        format!("{kind}{own} key={} columns={columns} ttl={ttl} {:?}{index}", output.key, output.values)
     };
     outputs.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -218,17 +218,7 @@ impl Candidates {
     /// Looks again until each is known to have a row, or to have none.
     async fn settle(&mut self, table: &mut Table<'_>, servers: &mut Servers) -> Result<(), Error> {
         for _ in 0..ROUNDS {
-            for _ in 0..LOOKS {
-                if self.waiting.is_empty() {
-                    break;
-                }
-                servers.stream.pass(&mut servers.source, &mut servers.redis).await?;
-                self.leave_present(&mut servers.redis).await?;
-                if servers.stream.standing.is_some() {
-                    break;
-                }
-                sleep(BETWEEN_LOOKS).await;
-            }
+            self.leave_lasting(servers).await?;
             if self.waiting.is_empty() {
                 break;
             }
@@ -238,6 +228,22 @@ impl Candidates {
         for (fingerprint, surplus) in self.waiting.drain() {
             self.known.insert(fingerprint);
             self.confirmed.push(surplus);
+        }
+        Ok(())
+    }
+
+    /// Leaves those that are in Redis whenever it is looked at.
+    async fn leave_lasting(&mut self, servers: &mut Servers) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            if self.waiting.is_empty() {
+                break;
+            }
+            servers.stream.pass(&mut servers.source, &mut servers.redis).await?;
+            self.leave_present(&mut servers.redis).await?;
+            if servers.stream.standing.is_some() {
+                break;
+            }
+            sleep(BETWEEN_LOOKS).await;
         }
         Ok(())
     }

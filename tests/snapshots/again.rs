@@ -19,6 +19,17 @@ fn is_read(world: &World) -> bool {
     state(world, "public.t").unwrap()["complete"] == true
 }
 
+/// Asks for both tables, and keeps them from being read: they are read together, and somebody is writing to one
+/// until this client commits.
+fn keep_unread(world: &World) -> postgres::Client {
+    let mut writer = world.client();
+    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
+    ask(world, "t");
+    ask(world, "other");
+    world.eventually("it is to be read", || !is_read(world));
+    writer
+}
+
 /// Rows of `t` in ranges of 1000, by way of a proxy, and a table that has nothing to do with it.
 fn begin<'a>(world: &'a World, proxy: &Proxy, rows: u32, tables: &str) -> Live<'a> {
     world.sql(&format!(
@@ -223,12 +234,7 @@ fn what_was_written_before_it_is_read() {
     let proxy = Proxy::to(world.redis_port());
     let live =
         begin(&world, &proxy, 100, "public.t: { type: hash, key: \"t:{pk}\" }\npublic.other: { type: hash }");
-    // They are read together, and somebody is writing to one.
-    let mut writer = world.client();
-    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
-    ask(&world, "t");
-    ask(&world, "other");
-    world.eventually("it is to be read", || !is_read(&world));
+    let mut writer = keep_unread(&world);
     world.sql("ALTER TABLE t ADD x text DEFAULT 'x'; INSERT INTO t VALUES (1000, 'new', 'x')");
     world.eventually("the column is written", || world.hash("t:1000").contains_key("x"));
     world.sql("ALTER TABLE t DROP x; UPDATE t SET v = 'w' WHERE id = 1");
@@ -264,11 +270,7 @@ fn configured_anew_before_it_is_read() {
     let tables =
         |key: &str| format!("public.t: {{ type: hash, key: \"{key}\" }}\npublic.other: {{ type: hash }}");
     let mut live = begin(&world, &proxy, 100, &tables("t:{id}"));
-    let mut writer = world.client();
-    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
-    ask(&world, "t");
-    ask(&world, "other");
-    world.eventually("it is to be read", || !is_read(&world));
+    let mut writer = keep_unread(&world);
     world.sql("INSERT INTO t VALUES (101, 'new')");
     world.eventually("a row comes before", || world.hash("t:101").contains_key("v"));
     live.connector.term();
@@ -294,11 +296,7 @@ fn made_anew_before_it_is_read() {
     let world = World::new();
     let proxy = Proxy::to(world.redis_port());
     let live = begin(&world, &proxy, 100, TABLES);
-    let mut writer = world.client();
-    writer.batch_execute("BEGIN; INSERT INTO other VALUES (1, 0)").unwrap();
-    ask(&world, "t");
-    ask(&world, "other");
-    world.eventually("it is to be read", || !is_read(&world));
+    let mut writer = keep_unread(&world);
     world.sql("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (7, 'seven')");
     // The publication is not the one that the table was in.
     world.eventually("it is noticed", || live.connector.log_contains("made anew or changed"));
