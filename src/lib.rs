@@ -20,6 +20,7 @@ pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
+mod interned;
 pub mod lsn;
 mod metrics;
 mod net;

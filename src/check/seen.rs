@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::pipeline::capture::{self, Captured};
 use crate::pipeline::checkpoint::{self, Keys};
 use crate::pipeline::indexes;
+use crate::plan::shape::Known;
 use crate::plan::{Plan, Strictness};
 use crate::postgres::catalog::{self, Table, Types};
 use crate::postgres::publication::{self, Publication};
@@ -221,10 +222,11 @@ async fn tables(connection: &mut Connection, config: &Config, file: &str) -> Res
     let misnamed = capture::misnamed(config, &tables, file).collect();
     let selected = capture::select(config, tables);
     let mut types = Types::default();
-    let columns = selected.wanted.iter().flat_map(|one| &one.table.columns);
+    let columns = selected.wanted.iter().flat_map(|one| one.table.columns.iter());
     types.learn(connection, columns.map(|column| column.type_oid)).await?;
     let named = selected.wanted.iter().filter(|one| one.named).map(|one| one.table.oid).collect();
-    let shaped = selected.wanted.into_iter().map(|one| one.shaped(&types, Strictness::Start));
+    let mut known = Known::default();
+    let shaped = selected.wanted.into_iter().map(|one| one.shaped(&types, &mut known, Strictness::Start));
     let chosen: BTreeMap<u32, Captured> = shaped.map(|one| (one.table.oid, one)).collect();
     let plans = chosen.iter().map(|(oid, one)| (*oid, one.plan(file))).collect();
     Ok(Tables { misnamed, unreadable, chosen, named, keyless: selected.left_out, plans })

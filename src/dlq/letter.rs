@@ -239,7 +239,7 @@ fn output_of(command: &[u8]) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::plan::search::Searched;
-    use crate::plan::shape::ShapeColumn;
+    use crate::plan::shape::{Form, ShapeColumn};
     use crate::plan::value::Kind;
     use crate::row::Cell;
 
@@ -252,14 +252,9 @@ mod tests {
             searched: Searched::Text,
             identity: *name == "id",
         };
-        Shape {
-            schema: "public".to_owned(),
-            table: "t".to_owned(),
-            columns: names.iter().map(column).collect(),
-            key: vec![0],
-            unique: Vec::new(),
-            deferrable: false,
-        }
+        let mut form = Form::of_columns(names.iter().map(column));
+        form.key = vec![0];
+        Shape::new("public", "t", form)
     }
 
     #[test]

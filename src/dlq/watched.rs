@@ -95,7 +95,7 @@ impl Replay<'_> {
             return Ok(Some(places.into_iter().filter_map(Result::err).collect()));
         }
         if let Some(state) = checkpoint.and_then(|mut found| found.tables.remove(table)) {
-            self.note_rows(table, state, &mut transaction).await?;
+            self.note_rows(table, *state, &mut transaction).await?;
         }
         transaction.command(&[b"EXEC"]);
         let replies = self.redis.call_all(&transaction).await?;

@@ -88,7 +88,7 @@ impl Overlap {
 
     /// Of a table that is going to be read again, into these streams among others.
     pub(super) fn before_it_is_read(state: &TableState, streams: Vec<String>) -> Overlap {
-        let untold = streams.into_iter().filter(|stream| !state.told.contains_key(stream));
+        let untold = streams.into_iter().filter(|stream| !state.has_told(stream));
         Overlap { untold: untold.map(Rc::from).collect(), ..Overlap::of(state) }
     }
 

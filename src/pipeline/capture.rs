@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::territory::Territories;
 use crate::config::{Config, Nulls, Output, Structure, TableRule, nearest};
 use crate::error::{Error, Problem};
-use crate::plan::shape::Shape;
+use crate::plan::shape::{Known, Shape};
 use crate::plan::{Plan, Strictness, fingerprint};
-use crate::postgres::catalog::{self, Table, Types};
+use crate::postgres::catalog::{self, Column, Table, Types};
 use crate::postgres::pgoutput::ReplicaIdentity;
 use crate::postgres::publication::{self, Publication};
 use crate::postgres::{Connection, identifier};
@@ -70,9 +70,9 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn shaped(self, types: &Types, strictness: Strictness) -> Captured {
+    pub(crate) fn shaped(self, types: &Types, known: &mut Known, strictness: Strictness) -> Captured {
         let Wanted { table, outputs, fingerprint, .. } = self;
-        let shape = Shape::of_table(&table, types);
+        let shape = Shape::of_table(&table, types).sharing(known);
         let published = String::new();
         Captured { shape, fingerprint, table, outputs, published, strictness }
     }
@@ -127,17 +127,17 @@ pub(crate) async fn choose(
         let Problem { found, mend } = keyless(&table);
         tracing::warn!(table = table.display_name(), "{found}; {mend}");
     }
-    let mut captured = BTreeMap::new();
-    let mut by_name = BTreeSet::new();
-    for wanted in wanted {
-        types.learn(connection, wanted.table.columns.iter().map(|column| column.type_oid)).await?;
-        if wanted.named {
-            by_name.insert(wanted.table.oid);
-        }
-        let one = wanted.shaped(types, strictness);
+    let columns = wanted.iter().flat_map(|wanted| wanted.table.columns.iter());
+    types.learn(connection, columns.map(|column| column.type_oid)).await?;
+    let by_name = wanted.iter().filter(|wanted| wanted.named).map(|wanted| wanted.table.oid).collect();
+    let mut known = Known::default();
+    let shaped = wanted.into_iter().map(|wanted| {
+        let one = wanted.shaped(types, &mut known, strictness);
         one.plan(file)?;
-        captured.insert(one.table.oid, one);
-    }
+        Ok((one.table.oid, one))
+    });
+    // Made of all at once, the map has no room for more.
+    let captured = shaped.collect::<Result<BTreeMap<_, _>, Error>>()?;
     Ok(Chosen { captured, by_name, version })
 }
 
@@ -152,8 +152,9 @@ pub(crate) async fn publish(
     see_to_publication(connection, (config, version), &mut captured, &by_name, publishing).await?;
     // A publication with a list of columns sends less than the table has.
     let mut territories = Territories::default();
+    let mut known = Known::default();
     for one in captured.values_mut() {
-        one.shape = Shape::of_table(&one.table, types);
+        one.shape = Shape::of_table(&one.table, types).sharing(&mut known);
         let plan = one.plan(file)?;
         territories.claim(one, &plan, file)?;
         for output in plan.shared_members(&one.outputs) {
@@ -309,7 +310,7 @@ async fn see_to_publication(
     }
     let Some(found) = there else {
         for one in captured.values_mut() {
-            one.table.columns.retain(|column| !column.generated);
+            keep_columns(&mut one.table, |column| !column.generated);
         }
         return Ok(());
     };
@@ -379,13 +380,20 @@ pub(crate) fn unpublished(name: &str, named: &[&Table], missing: &[&Table]) -> P
 fn keep_what_is_sent(captured: &mut BTreeMap<u32, Captured>, publication: &Publication) {
     captured.retain(|oid, one| {
         let Some(columns) = publication.tables.get(oid) else { return false };
-        one.table.columns.retain(|column| match columns {
+        keep_columns(&mut one.table, |column| match columns {
             Some(columns) => columns.contains(&column.name),
             None => !column.generated,
         });
         one.published = publication.members.get(oid).unwrap_or(&publication.identity).clone();
         true
     });
+}
+
+/// Most tables keep theirs, which they may share with others.
+fn keep_columns(table: &mut Table, is_sent: impl Fn(&Column) -> bool) {
+    if !table.columns.iter().all(&is_sent) {
+        table.columns = table.columns.iter().filter(|column| is_sent(column)).cloned().collect();
+    }
 }
 
 /// Published without an identity, a table's own UPDATE and DELETE would fail in the application.

@@ -24,8 +24,10 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use super::table_state::TableState;
+pub(crate) use super::table_state::{States, TableState};
+use crate::interned::Interned;
 use crate::lsn::Lsn;
+use crate::plan::shape::ColumnRecord;
 use crate::redis::resp::{Commands, Reply};
 use crate::redis::shards::Names;
 use crate::redis::{Client, Error, Spread};
@@ -85,7 +87,7 @@ pub(crate) struct Checkpoint {
     pub(crate) origin: Origin,
     /// ms since 1970.
     pub(crate) updated: u64,
-    pub(crate) tables: BTreeMap<String, TableState>,
+    pub(crate) tables: States,
     /// Every table was read once.
     pub(crate) was_read: bool,
     /// Added to positions in entry IDs.
@@ -189,16 +191,16 @@ const FIELDS_AT_ONCE: usize = 1_000;
 async fn read_fields(
     redis: &mut Client,
     key: &str,
-) -> Result<(BTreeMap<String, String>, Option<BTreeMap<String, TableState>>), Error> {
+) -> Result<(BTreeMap<String, String>, Option<States>), Error> {
     let names = match redis.call(&[b"HKEYS", key.as_bytes()]).await? {
         Reply::Array(names) if names.len() > FIELDS_AT_ONCE => names,
         _ => {
             let fields = read_hash(redis, key).await?;
-            let tables = tables_of(&fields);
+            let tables = tables_of(&fields, &mut Alike::default());
             return Ok((fields, tables));
         }
     };
-    let (mut fields, mut tables) = (BTreeMap::new(), Some(BTreeMap::new()));
+    let (mut fields, mut tables, mut alike) = (BTreeMap::new(), Some(States::new()), Alike::default());
     for part in names.chunks(FIELDS_AT_ONCE) {
         let names: Vec<String> = part.iter().filter_map(Reply::text).collect();
         let mut commands = Commands::default();
@@ -209,7 +211,7 @@ async fn read_fields(
         let values = replies.iter().map(Reply::text);
         let found: BTreeMap<String, String> =
             names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
-        match (&mut tables, tables_of(&found)) {
+        match (&mut tables, tables_of(&found, &mut alike)) {
             (Some(tables), Some(more)) => tables.extend(more),
             _ => tables = None,
         }
@@ -229,10 +231,7 @@ pub(super) async fn read_hash(redis: &mut Client, key: &str) -> Result<BTreeMap<
 }
 
 /// The tables that a `reset` left behind, as ones to be read again.
-pub(crate) async fn read_former(
-    redis: &mut Client,
-    keys: &Keys,
-) -> Result<BTreeMap<String, TableState>, Error> {
+pub(crate) async fn read_former(redis: &mut Client, keys: &Keys) -> Result<States, Error> {
     Ok(read_fields(redis, &keys.former).await?.1.unwrap_or_default())
 }
 
@@ -263,13 +262,21 @@ pub(crate) async fn reset(redis: &mut Client, keys: &Keys) -> Result<(), Error> 
     Ok(())
 }
 
-fn tables_of(fields: &BTreeMap<String, String>) -> Option<BTreeMap<String, TableState>> {
+/// What tables have alike.
+#[derive(Debug, Default)]
+struct Alike {
+    columns: Interned<[ColumnRecord]>,
+    outputs: Interned<str>,
+}
+
+fn tables_of(fields: &BTreeMap<String, String>, alike: &mut Alike) -> Option<States> {
     let tables = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(TABLE)?, value)));
-    let state = |value: &str| {
+    let mut state = |value: &str| {
         let mut state: TableState = serde_json::from_str(value).ok()?;
-        state.columns.shrink_to_fit();
-        state.keys.shrink_to_fit();
-        Some(state)
+        state.columns = alike.columns.one(state.columns);
+        state.outputs = alike.outputs.one(state.outputs);
+        state.shrink();
+        Some(Box::new(state))
     };
     tables.map(|(name, value)| Some((name.to_owned(), state(value)?))).collect()
 }
@@ -450,7 +457,10 @@ mod tests {
         let read = parse(&fields).unwrap();
         assert_eq!((read.position, read.batch, read.origin.slot.as_str()), (position, 5, "s"));
         assert_eq!((read.before, read.beside), (before, 6));
-        assert_eq!(tables_of(&fields).unwrap()["public.emp"], state);
+        assert_eq!(
+            tables_of(&fields, &mut Alike::default()).unwrap(),
+            States::from([("public.emp".to_owned(), Box::new(state))])
+        );
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl<'a> Noted<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::shape::{Form, Shape};
 
     fn origin(ordinal: u64) -> Origin {
         Origin { source: Source::LogicalMessage, lsn: Lsn(1), ordinal, repeated: false }
@@ -266,14 +267,7 @@ mod tests {
 
     #[test]
     fn a_line_of_copy_is_decoded_again() {
-        let shape = crate::plan::shape::Shape {
-            schema: "public".to_owned(),
-            table: "t".to_owned(),
-            columns: Vec::new(),
-            key: Vec::new(),
-            unique: Vec::new(),
-            deferrable: false,
-        };
+        let shape = Shape::new("public", "t", Form::of_columns(std::iter::empty()));
         let plan = Rc::new(Plan { shape, sinks: Vec::new(), index: None });
         let mut ledger = Ledger::default();
         ledger.keep(b"7\ta\\tb\n");

@@ -205,7 +205,7 @@ async fn read_as(
                 let mut owned = OwnedRow { data: connection.copy_row(&frame).to_vec(), cells: Vec::new() };
                 split_row(&mut owned.data, &mut owned.cells);
                 connection.copy_consume(&frame);
-                for (cell, column) in owned.cells.iter_mut().zip(&shape.columns) {
+                for (cell, column) in owned.cells.iter_mut().zip(shape.columns.iter()) {
                     if !has(column) {
                         *cell = Cell::UNCHANGED;
                     }

@@ -46,7 +46,7 @@ impl Session<'_> {
             let (files, columns_as_of) = (&now.table.files, &now.table.columns_as_of);
             let same = (&state.files, &state.columns_as_of) == (files, columns_as_of);
             // Another definition is told by the stream, and what to do then depends on the files too.
-            if same || state.oid != *oid || state.columns != now.shape.record() {
+            if same || state.oid != *oid || state.columns != *now.shape.record() {
                 continue;
             }
             if is_rewritten(state, &now.table) {

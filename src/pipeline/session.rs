@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::capture::Captured;
-use super::checkpoint::{Position, TableState};
+use super::checkpoint::{Position, States, TableState};
 use super::retain::Retention;
 use super::stream::Following;
 use super::supervise::{Pipeline, Retry};
@@ -34,7 +34,7 @@ pub(super) struct Session<'a> {
     pub(super) control: Connection,
     pub(super) types: Types,
     pub(super) captured: BTreeMap<u32, Arc<Captured>>,
-    pub(super) states: BTreeMap<String, TableState>,
+    pub(super) states: States,
     /// See [`super::checkpoint::Checkpoint`].
     pub(super) events: (u64, u64),
     pub(super) indexes: BTreeMap<String, String>,
@@ -287,7 +287,7 @@ async fn beat(stream: &mut Stream, received: Lsn, confirmed: Lsn) -> Result<(), 
 /// in, and the rows were not written anew.
 pub(super) fn only_grew(state: &TableState, captured: &Captured) -> bool {
     let record = captured.shape.record();
-    let Some(added) = record.strip_prefix(state.columns.as_slice()) else { return false };
+    let Some(added) = record.strip_prefix(&*state.columns) else { return false };
     let columns = &captured.table.columns;
     state.files == captured.table.files
         && !captured.writes_nulls()

@@ -28,7 +28,7 @@ use super::ranges::{RangeSize, bounds};
 use super::reader::{Reader, Worker, ranges_to_read};
 use super::session::{End, Recovery, Session};
 use super::truncate::Notice;
-use super::unread::{Reading, note_definition};
+use super::unread::{Due, Reading, note_definition};
 use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -73,7 +73,7 @@ pub(super) struct Again {
 #[derive(Debug)]
 struct Prepared {
     /// As which it was cut into ranges.
-    columns: Vec<ColumnRecord>,
+    columns: Arc<[ColumnRecord]>,
     bounds: Vec<Vec<String>>,
 }
 
@@ -103,7 +103,7 @@ impl Session<'_> {
     pub(super) async fn read_tables(&mut self) -> Result<Read, Error> {
         loop {
             self.compare_states().await?;
-            let tables = self.incomplete()?;
+            let Due { tables, all } = self.due()?;
             if tables.is_empty() {
                 return self.all_are_read().await;
             }
@@ -117,15 +117,13 @@ impl Session<'_> {
                     Some(false) => {}
                 }
             }
-            let (read, unread): (Vec<_>, Vec<_>) =
-                tables.into_iter().partition(|table| table.state.is_read());
-            let recovery = if unread.is_empty() {
-                self.sweep_tables(&read).await?
-            } else {
+            let recovery = if self.again.noting {
                 self.progress.set_phase(Phase::Snapshot);
-                self.progress
-                    .begin_snapshot(unread.iter().map(|table| Arc::clone(&table.progress)).collect());
-                self.read_unread(unread).await?
+                let number = all.len();
+                self.progress.begin_snapshot(all);
+                self.read_unread(tables, number).await?
+            } else {
+                self.sweep_tables(&tables).await?
             };
             if recovery == Recovery::Stopped {
                 return Ok(Read::Ended(End::Stopped));
@@ -136,11 +134,10 @@ impl Session<'_> {
         }
     }
 
-    /// Reads what is to be read of these tables, or as much of it as takes a moment.
-    async fn read_unread(&mut self, mut tables: Vec<Reading>) -> Result<Recovery, Error> {
+    /// Reads what is to be read of these tables, or as much of it as takes a moment. `all`: how many are to be read,
+    /// these included.
+    async fn read_unread(&mut self, mut tables: Vec<Reading>, all: usize) -> Result<Recovery, Error> {
         let sliced = self.streams_meanwhile();
-        let all = tables.len();
-        tables.truncate(self.tables_at_once);
         let (taken, pause) = match sliced && self.is_behind().await? {
             true => (None, CATCHING_UP),
             false => (self.take_snapshot(&mut tables).await?, NOT_NOW),
@@ -256,7 +253,7 @@ impl Session<'_> {
         let mut todo: Vec<(Arc<Captured>, bool)> = Vec::new();
         for table in tables.iter().filter(|table| !table.state.is_read()) {
             let prepared = self.again.prepared.get(&table.name);
-            if prepared.is_none_or(|prepared| prepared.columns != table.captured.shape.record()) {
+            if prepared.is_none_or(|prepared| prepared.columns != *table.captured.shape.record()) {
                 let is_cut = self.streams_meanwhile() && table.state.columns.is_empty();
                 todo.push((Arc::clone(&table.captured), is_cut));
             }
@@ -277,7 +274,10 @@ impl Session<'_> {
                     }
                     false => Vec::new(),
                 };
-                prepared.push((captured.name(), Prepared { columns: captured.shape.record(), bounds }));
+                prepared.push((
+                    captured.name(),
+                    Prepared { columns: Arc::clone(captured.shape.record()), bounds },
+                ));
             }
             connection.close().await;
             Ok(prepared)

@@ -462,7 +462,7 @@ impl Session<'_> {
         if !past && let Some(state) = self.states.get(&name) {
             // Rows in Redis are as a later definition has them: only what both have is written. A row that
             // is deleted here and inserted again, or moved, is without the rest then.
-            let record = plan.shape.record();
+            let record = Arc::clone(plan.shape.record());
             let same = |index: usize| record.get(index).is_some_and(|column| state.columns.contains(column));
             let differs = record.len() != state.columns.len() || !(0..record.len()).all(same);
             let moves = plan.shape.key_names() != state.key || plan.has_moved_rows(&state.columns);
@@ -527,11 +527,11 @@ impl Session<'_> {
         let record = captured.shape.record();
         let renamed = captured.shape.display_name() != name || captured.table.display_name() != name;
         if !renamed && state.key == captured.shape.key_names() {
-            if state.columns == record {
+            if state.columns == *record {
                 return Ok(());
             }
             if only_grew(state, captured) {
-                state.columns = record;
+                state.columns = Arc::clone(record);
                 self.writer.extra().table(name, state);
                 return self.remake_index(captured).await;
             }

@@ -4,6 +4,7 @@
 //! reading is forgotten when that is done.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,9 @@ use crate::plan::shape::ColumnRecord;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub(crate) struct TableState {
     /// The columns as they were when the rows were written.
-    pub(crate) columns: Vec<ColumnRecord>,
+    pub(crate) columns: Arc<[ColumnRecord]>,
     /// What the rows were written as.
-    pub(crate) outputs: String,
+    pub(crate) outputs: Arc<str>,
     /// The table's OID, the columns of its key, and what the keys look like.
     #[serde(default)]
     pub(crate) oid: u32,
@@ -63,7 +64,7 @@ pub(crate) struct TableState {
     /// As what rows in Redis were written last, while the table is still to be read: columns and key. The stream goes
     /// on writing rows of it, as the definition is then, which need not be the one that it is read by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) draft: Option<(Vec<ColumnRecord>, Vec<String>)>,
+    pub(crate) draft: Option<(Arc<[ColumnRecord]>, Vec<String>)>,
     /// Keys that look so are removed, where no row has them, when the table has been read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stale_keys: Vec<KeyPattern>,
@@ -73,8 +74,8 @@ pub(crate) struct TableState {
     /// For each stream, the first snapshot of which it has got rows, as in `base`. A transaction that this
     /// snapshot saw is no event, also when the table is read again and `base` is forgotten. One that only
     /// a later snapshot saw is: it can have changed rows that the first one brought.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) told: BTreeMap<String, (String, u64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "as_map")]
+    pub(crate) told: Vec<(String, (String, u64))>,
     /// The stream could not bring the rows to their present definition while they overlapped: the table
     /// is read again when they don't any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -86,6 +87,9 @@ pub(crate) struct TableState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gap: Option<String>,
 }
+
+/// By names of tables. A map has room for more than it holds.
+pub(crate) type States = BTreeMap<String, Box<TableState>>;
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -122,7 +126,7 @@ impl TableState {
 
     /// Hashes can have the fields that were written until now.
     fn retire(&mut self) {
-        let draft = self.draft.iter().flat_map(|(columns, _)| columns);
+        let draft = self.draft.iter().flat_map(|(columns, _)| columns.iter());
         let columns = self.columns.iter().chain(draft).map(|column| &column.0);
         self.retired.extend(columns.chain(&self.fields).cloned().collect::<Vec<_>>());
         self.retired.sort();
@@ -130,15 +134,15 @@ impl TableState {
     }
 
     /// It is written for other outputs from now on, as which what was written until now says nothing.
-    pub(crate) fn is_reconfigured(&mut self, outputs: &str) {
+    pub(crate) fn is_reconfigured(&mut self, outputs: &Arc<str>) {
         self.read_again(true);
         self.draft = None;
-        outputs.clone_into(&mut self.outputs);
+        self.outputs = Arc::clone(outputs);
     }
 
     /// Rows of a table that is still to be read are written by this plan from now on. False when they were before.
     pub(crate) fn write_as(&mut self, plan: &Plan) -> bool {
-        let (columns, key) = (plan.shape.record(), plan.shape.key_names());
+        let (columns, key) = (Arc::clone(plan.shape.record()), plan.shape.key_names());
         if let Some(draft) = &self.draft {
             if (&draft.0, &draft.1) == (&columns, &key) {
                 return false;
@@ -166,8 +170,15 @@ impl TableState {
     /// Streams get rows of this snapshot.
     pub(crate) fn tell<'a>(&mut self, streams: impl Iterator<Item = &'a str>, seen: &(String, u64)) {
         for stream in streams {
-            self.told.entry(stream.to_owned()).or_insert_with(|| seen.clone());
+            if !self.has_told(stream) {
+                self.told.push((stream.to_owned(), seen.clone()));
+            }
         }
+    }
+
+    /// The stream has got rows of a snapshot.
+    pub(crate) fn has_told(&self, stream: &str) -> bool {
+        self.told.iter().any(|(name, _)| name == stream)
     }
 
     /// All ranges are read.
@@ -186,12 +197,47 @@ impl TableState {
     pub(crate) fn completed(&mut self, streams: &[String]) {
         self.complete = true;
         self.announced = streams.to_vec();
-        self.told.retain(|stream, _| streams.contains(stream));
+        self.told.retain(|(stream, _)| streams.contains(stream));
         self.bounds.clear();
         self.done.clear();
         self.retired.clear();
         self.draft = None;
         self.stale_keys.clear();
+        self.shrink();
+    }
+
+    /// There can be very many of them, for as long as the process lives.
+    pub(crate) fn shrink(&mut self) {
+        self.keys.iter_mut().for_each(KeyPattern::shrink_to_fit);
+        for patterns in [&mut self.keys, &mut self.stale_keys] {
+            patterns.shrink_to_fit();
+        }
+        for names in [&mut self.key, &mut self.fields, &mut self.retired, &mut self.announced] {
+            names.shrink_to_fit();
+        }
+        self.told.shrink_to_fit();
+        self.bounds.shrink_to_fit();
+        self.done.shrink_to_fit();
+    }
+}
+
+/// A few pairs, in JSON an object.
+mod as_map {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<V: Serialize, S: Serializer>(
+        pairs: &[(String, V)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(String, V)>, D::Error> {
+        Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
     }
 }
 
@@ -207,11 +253,13 @@ mod tests {
         state.read_again(false);
         state.tell(["a", "b"].into_iter(), &second);
         state.completed(&["a".to_owned(), "b".to_owned()]);
-        let told = |state: &TableState| state.told.clone().into_iter().collect::<Vec<_>>();
-        assert_eq!(told(&state), [("a".to_owned(), first), ("b".to_owned(), second.clone())]);
+        assert_eq!(state.told, [("a".to_owned(), first), ("b".to_owned(), second.clone())]);
+        let (_, json) = state.field("public.t");
+        assert!(json.contains(r#""told":{"a":["5:5:",10],"b":["7:7:",20]}"#), "{json}");
+        assert_eq!(serde_json::from_str::<TableState>(&json).unwrap(), state);
         state.forget_streams();
         state.tell(["a"].into_iter(), &second);
-        assert_eq!(told(&state), [("a".to_owned(), second)]);
+        assert_eq!(state.told, [("a".to_owned(), second)]);
         assert!(state.announced.is_empty());
     }
 }

@@ -26,17 +26,26 @@ pub(super) struct Reading {
     pub(super) name: String,
     pub(super) captured: Arc<Captured>,
     pub(super) plan: Rc<Plan>,
-    pub(super) state: TableState,
+    pub(super) state: Box<TableState>,
     /// All streams among its outputs.
     pub(super) streams: Vec<String>,
     pub(super) progress: Arc<TableProgress>,
+}
+
+/// Some of the tables that are not in Redis as they should be: very many at once would take much memory.
+#[derive(Debug)]
+pub(super) struct Due {
+    /// Either none has been read, or all have.
+    pub(super) tables: Vec<Reading>,
+    /// All that are to be read, these included.
+    pub(super) all: Vec<Arc<TableProgress>>,
 }
 
 impl Reading {
     /// One of its streams has got rows of a snapshot that was not read to its end.
     pub(super) fn has_begun(&self) -> bool {
         let streams = self.plan.sinks.iter().filter_map(Sink::stream);
-        streams.map(|stream| stream.name()).any(|name| self.state.told.contains_key(name))
+        streams.map(|stream| stream.name()).any(|name| self.state.has_told(name))
     }
 }
 
@@ -94,12 +103,13 @@ impl Session<'_> {
                     state.forget_streams();
                     state.gap = Some(format!("{name} was dropped and made anew: its former rows are gone"));
                 }
-            } else if state.columns == shape.record() && !(state.again && Overlap::of(state).is_past(reached))
+            } else if state.columns == *shape.record()
+                && !(state.again && Overlap::of(state).is_past(reached))
             {
                 // If it is to be read again, then when the stream has passed what it is read again for.
                 continue;
             } else if state.complete && !state.again && only_grew(state, captured) {
-                state.columns = shape.record();
+                state.columns = Arc::clone(shape.record());
             } else {
                 tracing::info!(
                     event = "resnapshot",
@@ -139,8 +149,8 @@ impl Session<'_> {
         (captured, shape): (Arc<Captured>, Shape),
     ) -> Result<(), Error> {
         let (name, oid) = (captured.name(), captured.table.oid);
-        let (record, told) = (captured.shape.record(), shape.record());
-        if told != record || shape.key_names() != captured.shape.key_names() {
+        let (record, told) = (captured.shape.record(), Arc::clone(shape.record()));
+        if told != *record || shape.key_names() != captured.shape.key_names() {
             // The stream is behind the definition that the table is read by, or this one has just changed.
             let transaction = following.transaction.map(|transaction| transaction.xid);
             self.wait_until_visible(transaction.as_slice()).await?;
@@ -153,7 +163,7 @@ impl Session<'_> {
         let mut streaming = Captured::clone(&captured);
         streaming.shape = shape;
         let mut plan = streaming.streaming_plan(&self.pipeline.file)?;
-        if told != record {
+        if told != *record {
             plan.restrict(|index| told.get(index).is_some_and(|column| record.contains(column)));
         }
         let state = self.states.entry(name.clone()).or_default();
@@ -168,33 +178,61 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn incomplete(&mut self) -> Result<Vec<Reading>, Error> {
-        let mut tables = Vec::new();
+    /// The tables that are read next, or, where all of them have been read, swept next.
+    pub(super) fn due(&mut self) -> Result<Due, Error> {
+        let (mut unread, mut read) = (Vec::new(), Vec::new());
         for captured in self.captured.values() {
-            let name = captured.name();
-            let mut state = self.states.get(&name).cloned().unwrap_or_default();
-            if state.complete {
-                continue;
+            let (name, mut list) = (captured.name(), &mut unread);
+            if let Some(state) = self.states.get(&name) {
+                if state.complete {
+                    continue;
+                }
+                if state.is_read() {
+                    list = &mut read;
+                }
             }
-            let streams = stream_names(&captured.outputs);
-            let mut plan = captured.plan(&self.pipeline.file)?;
-            plan.retire(&state.retired);
-            plan.without_streams(&state.announced);
-            if plan.sinks.is_empty() && state.stale_keys.is_empty() {
-                // Its streams have the rows already, and there is nothing else.
-                note_definition(&mut state, captured);
-                state.completed(&streams);
-                self.writer.extra().table(&name, &state);
-                self.states.insert(name, state);
-                continue;
-            }
-            let plan = Rc::new(plan);
-            let progress = self.progress.table(&name);
-            progress.expected.store(captured.table.estimated_rows, Relaxed);
-            progress.set_snapshot(state.rows, state.is_read());
-            tables.push(Reading { name, captured: captured.clone(), plan, state, streams, progress });
+            list.push((name, Arc::clone(captured)));
         }
-        Ok(tables)
+        let mut due = Due { tables: Vec::new(), all: Vec::new() };
+        for (name, captured) in &unread {
+            let progress = self.progress.table(name);
+            progress.expected.store(captured.table.estimated_rows, Relaxed);
+            let rows = self.states.get(name).map_or(0, |state| state.rows);
+            progress.set_snapshot(rows, false);
+            due.all.push(progress);
+        }
+        for list in [unread, read] {
+            let mut list = list.into_iter();
+            while due.tables.len() < self.tables_at_once
+                && let Some((name, captured)) = list.next()
+            {
+                due.tables.extend(self.reading(name, captured)?);
+            }
+            if !due.tables.is_empty() {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    /// `None` when there is nothing to read.
+    fn reading(&mut self, name: String, captured: Arc<Captured>) -> Result<Option<Reading>, Error> {
+        let mut state = self.states.get(&name).cloned().unwrap_or_default();
+        let streams = stream_names(&captured.outputs);
+        let mut plan = captured.plan(&self.pipeline.file)?;
+        plan.retire(&state.retired);
+        plan.without_streams(&state.announced);
+        if plan.sinks.is_empty() && state.stale_keys.is_empty() {
+            // Its streams have the rows already, and there is nothing else.
+            note_definition(&mut state, &captured);
+            state.completed(&streams);
+            self.writer.extra().table(&name, &state);
+            self.states.insert(name, state);
+            return Ok(None);
+        }
+        let progress = self.progress.table(&name);
+        progress.set_snapshot(state.rows, state.is_read());
+        Ok(Some(Reading { name, captured, plan: Rc::new(plan), state, streams, progress }))
     }
 }
 
@@ -221,14 +259,14 @@ fn is_of_another(state: &mut TableState, captured: &Captured) -> bool {
 /// Which table and which outputs rows are written for, also before it is read.
 fn note_whose(state: &mut TableState, captured: &Captured) {
     state.oid = captured.table.oid;
-    state.outputs = captured.fingerprint.to_string();
+    state.outputs = Arc::clone(&captured.fingerprint);
     state.published.clone_from(&captured.published);
 }
 
 /// What the rows are written as from now on.
 pub(super) fn note_definition(state: &mut TableState, captured: &Captured) {
     note_whose(state, captured);
-    state.columns = captured.shape.record();
+    state.columns = Arc::clone(captured.shape.record());
     state.key = captured.shape.key_names();
     state.files.clone_from(&captured.table.files);
     state.columns_as_of.clone_from(&captured.table.columns_as_of);

@@ -43,6 +43,10 @@ impl KeyPattern {
         KeyPattern { parts, holds }
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.parts.shrink_to_fit();
+    }
+
     pub(super) fn parts(&self) -> &[PatternPart] {
         &self.parts
     }

@@ -17,7 +17,7 @@ use super::{PlanError, Strictness};
 use crate::config::{Index, IndexType, Output, OutputKind};
 
 /// How values of a type are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Searched {
     /// By the words in them.
     Text,

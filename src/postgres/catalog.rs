@@ -5,15 +5,17 @@
 //! so nobody's `search_path` decides what is meant.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::pgoutput::ReplicaIdentity;
 use super::query::TextRow;
 use super::{Connection, Error};
+use crate::interned::Interned;
 use crate::plan::search::Searched;
 use crate::plan::value::Kind;
 
 /// One column of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) type_oid: u32,
@@ -34,7 +36,7 @@ pub(crate) struct Table {
     pub(crate) partitioned: bool,
     pub(crate) identity: ReplicaIdentity,
     /// Without generated columns that no publication can send: virtual ones, and all before PostgreSQL 18.
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Arc<[Column]>,
     /// Columns of the primary key, in the key's order.
     pub(crate) primary_key: Vec<String>,
     /// The primary key is checked at once; a deferrable one can't be a replica identity.
@@ -180,29 +182,31 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
     };
     let doing = |e: Error| e.doing("reading the catalog");
     let mut tables = BTreeMap::new();
-    for row in connection.query(&narrowed(TABLES, "c.oid")).await.map_err(doing)? {
+    let add = |row: TextRow| {
         if let Some(table) = table_of(row) {
             tables.insert(table.oid, table);
         }
-    }
+    };
+    connection.query_each(&narrowed(TABLES, "c.oid"), add).await.map_err(doing)?;
     let sql = narrowed(COLUMNS, "a.attrelid") + " ORDER BY a.attrelid, a.attnum";
+    let mut lists = Lists::default();
     let add = |row: TextRow| {
         let [Some(oid), Some(name), Some(type_oid), Some(modifier), Some(missing), Some(generated)] =
             row.as_slice()
         else {
             return;
         };
-        if let Some(table) = oid.parse().ok().and_then(|oid: u32| tables.get_mut(&oid)) {
-            table.columns.push(Column {
-                name: name.clone(),
-                type_oid: type_oid.parse().unwrap_or(0),
-                type_modifier: modifier.parse().unwrap_or(-1),
-                filled_in: missing == "t",
-                generated: generated == "t",
-            });
-        }
+        let column = Column {
+            name: name.clone(),
+            type_oid: type_oid.parse().unwrap_or(0),
+            type_modifier: modifier.parse().unwrap_or(-1),
+            filled_in: missing == "t",
+            generated: generated == "t",
+        };
+        lists.add(&mut tables, oid.parse().unwrap_or(0), column);
     };
     connection.query_each(&sql, add).await.map_err(doing)?;
+    lists.finish(&mut tables);
     let sql = narrowed(KEYS, "i.indrelid") + " ORDER BY i.indrelid, i.indexrelid, k.place";
     let mut last = None;
     let add = |row: TextRow| {
@@ -229,9 +233,38 @@ async fn read_tables(connection: &mut Connection, only: Option<u32>) -> Result<B
     };
     connection.query_each(&sql, add).await.map_err(doing)?;
     for table in tables.values_mut() {
-        table.columns.shrink_to_fit();
+        table.primary_key.shrink_to_fit();
+        table.identity_index.shrink_to_fit();
+        table.unique.iter_mut().for_each(Vec::shrink_to_fit);
+        table.unique.shrink_to_fit();
     }
     Ok(tables)
+}
+
+/// Columns come table after table.
+#[derive(Debug, Default)]
+struct Lists {
+    of: u32,
+    columns: Vec<Column>,
+    /// Of the tables before.
+    known: Interned<[Column]>,
+}
+
+impl Lists {
+    fn add(&mut self, tables: &mut BTreeMap<u32, Table>, oid: u32, column: Column) {
+        if self.of != oid {
+            self.finish(tables);
+            self.of = oid;
+        }
+        self.columns.push(column);
+    }
+
+    fn finish(&mut self, tables: &mut BTreeMap<u32, Table>) {
+        let columns = std::mem::take(&mut self.columns);
+        if let Some(table) = tables.get_mut(&self.of) {
+            table.columns = self.known.one(columns);
+        }
+    }
 }
 
 fn table_of(row: TextRow) -> Option<Table> {
@@ -258,7 +291,7 @@ fn table_of(row: TextRow) -> Option<Table> {
         name,
         partitioned: kind == "p",
         identity: ReplicaIdentity::parse(*identity.as_bytes().first()?)?,
-        columns: Vec::new(),
+        columns: Arc::default(),
         primary_key: Vec::new(),
         key_is_immediate: true,
         identity_index: Vec::new(),

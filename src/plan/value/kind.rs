@@ -1,7 +1,7 @@
 //! What a type means to us, and which of PostgreSQL's own types mean it.
 
 /// The kind of a column's type, after domains are resolved to their base.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Boolean,
     /// `smallint`, `integer`, `bigint`, `oid`.
