@@ -18,6 +18,7 @@ pub(crate) mod capture;
 mod changes;
 pub(crate) mod checkpoint;
 mod dead_letters;
+mod denied;
 mod gap;
 mod incomplete;
 pub(crate) mod indexes;

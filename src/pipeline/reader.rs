@@ -220,7 +220,7 @@ impl Reader {
         // Rows of a table that is read again are there already.
         self.workspace.packing = writer.packing().filter(|_| table.state.base.is_some());
         let result = loop {
-            if writer.is_full() {
+            if writer.is_full() || writer.is_alone() {
                 worker.heard = Instant::now();
                 break Poll::Pending;
             }

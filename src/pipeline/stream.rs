@@ -259,6 +259,9 @@ impl Session<'_> {
     /// open batch is full, with `None`.
     async fn apply_received(&mut self, following: &mut Following) -> Result<Option<usize>, Error> {
         loop {
+            if self.writer.is_alone() {
+                return Ok(None);
+            }
             if self.writer.is_full() {
                 if !self.writer.has_mark() {
                     self.split(following);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::denied;
 use super::gap::Gap;
 use super::session::{End, Recovery, Session};
 use super::snapshot::Read;
@@ -108,7 +109,8 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
             continue;
         }
         match error.family() {
-            Family::Usage | Family::Definite => return Err(error),
+            Family::Usage => return Err(error),
+            Family::Definite => return Err(denied::explain(pipeline, error).await),
             Family::Transient if !begun.connected => return Err(error),
             Family::Denied if !pipeline.progress.has_written() => return Err(error),
             Family::Restart => {

@@ -56,6 +56,10 @@ impl Durable {
     }
 }
 
+/// Bytes of changes: while a batch of more is in flight, the next one is not begun. Large values are held several times
+/// as it is.
+const ALONE: usize = 16 << 20;
+
 /// How long an idle pipeline writes nothing.
 const TOUCH: Duration = Duration::from_secs(5);
 
@@ -287,6 +291,12 @@ impl Writer {
     pub(super) fn is_full(&self) -> bool {
         let batch = &self.target.batch;
         self.changes >= batch.rows || self.open.len().max(self.ledger.len()) >= batch.bytes
+    }
+
+    /// What is in flight is so large that nothing may be appended until Redis has confirmed it.
+    #[inline]
+    pub(super) fn is_alone(&self) -> bool {
+        self.flight.is_some() && self.sent.len() > ALONE
     }
 
     /// Enough is open for a batch of its own, where nobody waits for a single row.

@@ -175,6 +175,9 @@ impl fmt::Display for ServerError {
         if self.code == "42501" && ["walsender", "WAL sender"].iter().any(|it| self.message.contains(it)) {
             write!(f, "; let a superuser run: ALTER ROLE … REPLICATION for this role")?;
         }
+        if self.code == "28000" && self.message.contains("not permitted to log in") {
+            write!(f, "; let a superuser run: ALTER ROLE … LOGIN for this role")?;
+        }
         Ok(())
     }
 }
