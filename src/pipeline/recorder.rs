@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use super::places::{Share, fingerprint};
-use crate::plan::key::{Holds, KeyPattern};
+use crate::plan::key::Holds;
+use crate::plan::patterns::Patterns;
 
 /// Fingerprints that are remembered.
 const MOST: usize = 500_000;
 
 #[derive(Debug)]
 pub(super) struct Recorder {
-    patterns: Vec<KeyPattern>,
+    patterns: Patterns,
     share: Share,
     written: HashSet<u64>,
     /// There were more than are remembered.
@@ -19,7 +20,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Of the places that keys of these patterns are, those of this share.
-    pub(super) fn new(patterns: Vec<KeyPattern>, share: Share) -> Recorder {
+    pub(super) fn new(patterns: Patterns, share: Share) -> Recorder {
         Recorder { patterns, share, written: HashSet::new(), overflowed: false }
     }
 
@@ -36,16 +37,19 @@ impl Recorder {
             _ => return,
         };
         for key in keys {
-            for at in 0..self.patterns.len() {
-                if !self.patterns[at].matches(key) {
-                    continue;
+            let (mut has_row, mut has_members) = (false, false);
+            for pattern in self.patterns.of_key(key) {
+                match pattern.holds {
+                    Holds::Row => has_row = true,
+                    Holds::Set | Holds::SortedSet | Holds::Events => has_members = true,
                 }
-                if self.patterns[at].holds == Holds::Row {
-                    self.keep(key, b"");
-                } else {
-                    // The scores among them are no members.
-                    arguments.iter().for_each(|member| self.keep(key, member));
-                }
+            }
+            if has_row {
+                self.keep(key, b"");
+            }
+            if has_members {
+                // The scores among them are no members.
+                arguments.iter().for_each(|member| self.keep(key, member));
             }
         }
     }
@@ -65,6 +69,7 @@ impl Recorder {
 mod tests {
     use super::*;
     use crate::pipeline::places::Places;
+    use crate::plan::key::KeyPattern;
 
     fn pattern(text: &str, holds: &str) -> KeyPattern {
         let part = format!(
@@ -75,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_commands_write() {
-        let patterns = vec![pattern("t:", "row"), pattern("s:", "sorted_set")];
+        let patterns = [pattern("t:", "row"), pattern("s:", "sorted_set")].into_iter().collect();
         let mut recorder = Recorder::new(patterns, Places::default().share());
         for command in [
             &[&b"HSET"[..], b"t:1", b"a", b"1"][..],
@@ -94,7 +99,8 @@ mod tests {
 
     #[test]
     fn more_than_are_remembered() {
-        let mut recorder = Recorder::new(vec![pattern("t:", "row")], Places::default().share());
+        let mut recorder =
+            Recorder::new([pattern("t:", "row")].into_iter().collect(), Places::default().share());
         for i in 0..=MOST {
             recorder.note(&[b"SET", format!("t:{i}").as_bytes(), b"x"]);
         }

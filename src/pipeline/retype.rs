@@ -58,7 +58,7 @@ impl Session<'_> {
         for table in retyped {
             let name = table.captured.name();
             let plan = table.captured.plan(&self.pipeline.file)?;
-            let others = self.patterns_of_others(&name)?;
+            let others = self.patterns_of_others(|other| other == name)?;
             let mut removed = 0;
             for (output, sink) in table.captured.outputs.iter().zip(&plan.sinks) {
                 let kind = output.structure.kind();
@@ -71,7 +71,7 @@ impl Session<'_> {
                     pattern.matches(key)
                         && table.keys.iter().any(|former| former.matches(key))
                         && !is_own(key)
-                        && !others.iter().any(|other| other.matches(key))
+                        && !others.matches(key)
                 };
                 for former in table.types.iter().filter(|former| **former != kind.redis_type() || expires) {
                     removed += self.remove_typed(Scan::of_type(pattern.glob(), former), is_key).await?;

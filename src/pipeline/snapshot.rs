@@ -27,6 +27,7 @@ use super::capture::Captured;
 use super::ranges::{RangeSize, bounds};
 use super::reader::{Reader, Worker, ranges_to_read};
 use super::session::{End, Recovery, Session};
+use super::sweep::together;
 use super::truncate::Notice;
 use super::unread::{Due, Reading, note_definition};
 use crate::config::Config;
@@ -210,13 +211,18 @@ impl Session<'_> {
 
     /// Removes what has no row in tables that have been read as a whole.
     async fn sweep_tables(&mut self, tables: &[Reading]) -> Result<Recovery, Error> {
-        for table in tables {
-            if self.sweep(table).await? == Recovery::Stopped {
+        let mut left = tables;
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(together(left));
+            left = rest;
+            if self.sweep(some).await? == Recovery::Stopped {
                 return Ok(Recovery::Stopped);
             }
-            if let Some(state) = self.states.get_mut(&table.name) {
-                state.completed(&table.streams);
-                self.writer.extra().table(&table.name, state);
+            for table in some {
+                if let Some(state) = self.states.get_mut(&table.name) {
+                    state.completed(&table.streams);
+                    self.writer.extra().table(&table.name, state);
+                }
             }
         }
         Ok(Recovery::Resumed)

@@ -1,4 +1,4 @@
-//! After a table was read again over what an older mapping left: keys that no row has are removed.
+//! After tables were read again over what an older mapping left: keys that no row has are removed.
 //!
 //! ```text
 //!   recorder on ── writers end ── snapshot ── COPY of the key's columns ──> fingerprints ──┐
@@ -15,13 +15,14 @@
 //!
 //! Memory is bounded by working in shares: each pass looks only at the keys whose fingerprint falls into
 //! its own. A pass in which more was written than is recorded is begun again with smaller ones.
+//!
+//! Redis can only be asked to go through all its keys, so small tables are swept many at a time: thousands that are read
+//! again, after a `reset` say, would otherwise take as many times as long.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use super::capture::Captured;
 use super::checkpoint::is_own;
 use super::places::{self, Places};
 use super::recorder::Recorder;
@@ -32,8 +33,8 @@ use super::unread::Reading;
 use crate::config::{Config, OutputKind};
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::plan::Plan;
-use crate::plan::key::{Holds, KeyPattern};
+use crate::plan::key::Holds;
+use crate::plan::patterns::Patterns;
 use crate::postgres::{Connection, Purpose, snapshot};
 use crate::redis;
 use crate::redis::resp::Commands;
@@ -52,38 +53,51 @@ enum Swept {
 struct Pass<'a> {
     places: &'a Places,
     /// The keys of other outputs, which are left alone.
-    others: &'a [KeyPattern],
+    others: &'a Patterns,
     /// Keys that several rows share now: what has no row there are members.
-    shared: &'a [KeyPattern],
+    shared: &'a Patterns,
     removed: usize,
 }
 
+/// Rows of tables that are swept together: so many that their places are remembered at once.
+const TOGETHER: u64 = 2_000_000;
+
+/// The first tables of these that are swept together. Redis goes through all its keys for each sweep, and
+/// PostgreSQL through all rows of its tables for each share of their places.
+pub(super) fn together(tables: &[Reading]) -> usize {
+    let rows = tables.iter().scan(0, |rows: &mut u64, table| {
+        *rows = rows.saturating_add(table.state.rows.max(table.captured.table.estimated_rows));
+        Some(*rows)
+    });
+    rows.take_while(|rows| *rows <= TOGETHER).count().max(1)
+}
+
 impl Session<'_> {
-    /// Removes the keys and members of the table's former and present templates that no row has.
-    pub(super) async fn sweep(&mut self, table: &Reading) -> Result<Recovery, Error> {
-        let mut patterns = table.state.stale_keys.clone();
-        patterns.extend(table.plan.key_patterns());
-        patterns.retain(|pattern| pattern.holds != Holds::Events);
-        patterns.dedup();
-        let others = self.patterns_of_others(&table.name)?;
-        let mut shared = table.plan.key_patterns();
-        shared.retain(|pattern| pattern.holds != Holds::Row);
-        tracing::info!(table = table.name, "looking for keys without a row");
+    /// Removes the keys and members of the tables' former and present templates that no row has.
+    pub(super) async fn sweep(&mut self, tables: &[Reading]) -> Result<Recovery, Error> {
+        let present = || tables.iter().flat_map(|table| table.plan.key_patterns());
+        let former = tables.iter().flat_map(|table| table.state.stale_keys.clone());
+        let patterns: Patterns =
+            former.chain(present()).filter(|pattern| pattern.holds != Holds::Events).collect();
+        let others = self.patterns_of_others(|name| tables.iter().any(|table| table.name == name))?;
+        let shared: Patterns = present().filter(|pattern| pattern.holds != Holds::Row).collect();
+        let name = said(tables);
+        tracing::info!(table = name, "looking for keys without a row");
         let mut redis = self.open_redis().await?;
         let mut places = Places::default();
         let mut removed = 0;
         loop {
             self.writer.recorder = Some(Recorder::new(patterns.clone(), places.share()));
-            let (config, captured, plan) =
-                (&self.pipeline.config, table.captured.clone(), Rc::clone(&table.plan));
-            let read = async move { read_places(config, &captured, &plan, places).await };
+            let read = read_places(&self.pipeline.config, tables, places);
             let Some((read, until)) = self.beside(read).await? else { return Ok(Recovery::Stopped) };
             places = read;
-            self.rows_are_newer(&table.name, until);
+            for table in tables {
+                self.rows_are_newer(&table.name, until);
+            }
             let mut pass = Pass { places: &places, others: &others, shared: &shared, removed: 0 };
             let mut swept = Swept::Done;
-            for pattern in &patterns {
-                swept = self.sweep_pattern(pattern, &mut pass, &mut redis).await?;
+            for holds in [Holds::Row, Holds::Set, Holds::SortedSet] {
+                swept = self.sweep_patterns((&patterns.holding(holds), holds), &mut pass, &mut redis).await?;
                 if swept != Swept::Done {
                     break;
                 }
@@ -97,20 +111,20 @@ impl Session<'_> {
             }
         }
         self.writer.recorder = None;
-        tracing::info!(table = table.name, keys = removed, "keys without a row removed");
+        tracing::info!(table = name, keys = removed, "keys without a row removed");
         Ok(Recovery::Resumed)
     }
 
-    /// What the keys of all other tables look like, and those of the table's streams.
-    pub(super) fn patterns_of_others(&self, table: &str) -> Result<Vec<KeyPattern>, Error> {
+    /// What the keys of all other tables look like, and those of the streams of these.
+    pub(super) fn patterns_of_others(&self, is_own: impl Fn(&str) -> bool) -> Result<Patterns, Error> {
         let mut patterns = Vec::new();
         for captured in self.captured.values() {
             let plan = captured.plan(&self.pipeline.file)?;
+            let is_own = is_own(&captured.name());
             let all = plan.sinks.iter().map(crate::sink::Sink::pattern);
-            let is_own = captured.name() == table;
             patterns.extend(all.filter(|pattern| !is_own || pattern.holds == Holds::Events));
         }
-        Ok(patterns)
+        Ok(patterns.into_iter().collect())
     }
 
     /// What is removed from here on can have a row up to there.
@@ -125,31 +139,45 @@ impl Session<'_> {
         }
     }
 
-    async fn sweep_pattern(
+    async fn sweep_patterns(
         &mut self,
-        pattern: &KeyPattern,
+        (patterns, holds): (&Patterns, Holds),
         pass: &mut Pass<'_>,
         redis: &mut redis::Client,
     ) -> Result<Swept, Error> {
-        // Members of what has got another type meanwhile can't be asked for.
-        let mut scan = match pattern.holds {
-            Holds::Set => Scan::of_type(pattern.glob(), OutputKind::Set.redis_type()),
-            Holds::SortedSet => Scan::of_type(pattern.glob(), OutputKind::SortedSet.redis_type()),
-            Holds::Row | Holds::Events => Scan::new(pattern.glob()),
-        };
+        for glob in patterns.globs() {
+            // Members of what has got another type meanwhile can't be asked for.
+            let scan = match holds {
+                Holds::Set => Scan::of_type(glob, OutputKind::Set.redis_type()),
+                Holds::SortedSet => Scan::of_type(glob, OutputKind::SortedSet.redis_type()),
+                Holds::Row | Holds::Events => Scan::new(glob),
+            };
+            let swept = self.sweep_keys(scan, (patterns, holds), pass, redis).await?;
+            if swept != Swept::Done {
+                return Ok(swept);
+            }
+        }
+        Ok(Swept::Done)
+    }
+
+    async fn sweep_keys(
+        &mut self,
+        mut scan: Scan,
+        (patterns, holds): (&Patterns, Holds),
+        pass: &mut Pass<'_>,
+        redis: &mut redis::Client,
+    ) -> Result<Swept, Error> {
         loop {
             let page = async { Ok(scan.page(redis).await?) };
             let Some(page) = self.beside(page).await? else { return Ok(Swept::Stopped) };
             let Some(mut keys) = page else { return Ok(Swept::Done) };
-            keys.retain(|key| {
-                pattern.matches(key) && !is_own(key) && !pass.others.iter().any(|other| other.matches(key))
-            });
-            if pattern.holds == Holds::Row {
+            keys.retain(|key| patterns.matches(key) && !is_own(key) && !pass.others.matches(key));
+            if holds == Holds::Row {
                 let Some(recorder) = self.recorder() else { return Ok(Swept::Overrun) };
                 keys.retain(|key| {
                     pass.places.lacks(key, b"")
                         && !recorder.has_written(key, b"")
-                        && !pass.shared.iter().any(|shared| shared.matches(key))
+                        && !pass.shared.matches(key)
                 });
                 pass.removed += keys.len();
                 remove(&keys, self.writer.commands());
@@ -159,7 +187,7 @@ impl Session<'_> {
                 continue;
             }
             for key in keys {
-                let swept = self.sweep_members((pattern.holds, &key), pass, redis).await?;
+                let swept = self.sweep_members((holds, &key), pass, redis).await?;
                 if swept != Swept::Done {
                     return Ok(swept);
                 }
@@ -205,18 +233,31 @@ impl Session<'_> {
     }
 }
 
-/// Reads a share of the places of a table's rows. With it goes the position behind which the snapshot saw nothing.
+/// For the log: a table, or how many.
+fn said(tables: &[Reading]) -> String {
+    match tables {
+        [table] => table.name.clone(),
+        tables => format!("{} tables", tables.len()),
+    }
+}
+
+/// Reads a share of the places of the tables' rows. With it goes the position behind which the snapshots saw nothing.
 async fn read_places(
     config: &Config,
-    captured: &Captured,
-    plan: &Plan,
+    tables: &[Reading],
     mut places: Places,
 ) -> Result<(Places, Lsn), Error> {
     let mut source = Connection::open(&config.source, Purpose::Sql).await?;
-    wait_for_writers(&mut source, captured).await?;
-    let snapshot = snapshot::take(&mut source, &[captured.table.sql_rows()]).await.map_err(redefined)?;
-    let visit = |key: &[u8], member: &[u8]| places.add(key, member);
-    places::read(&mut source, captured, plan, visit).await.map_err(redefined)?;
+    let mut until = Lsn::ZERO;
+    for table in tables {
+        let captured = &table.captured;
+        wait_for_writers(&mut source, captured).await?;
+        let snapshot = snapshot::take(&mut source, &[captured.table.sql_rows()]).await.map_err(redefined)?;
+        until = until.max(snapshot.until);
+        let visit = |key: &[u8], member: &[u8]| places.add(key, member);
+        places::read(&mut source, captured, &table.plan, visit).await.map_err(redefined)?;
+        source.query("COMMIT").await?;
+    }
     source.close().await;
     // It takes a while, and others on this thread don't.
     let sorted = spawn_blocking(move || {
@@ -224,7 +265,7 @@ async fn read_places(
         places
     });
     let places = sorted.await.map_err(|error| Error::Restart(error.to_string()))?;
-    Ok((places, snapshot.until))
+    Ok((places, until))
 }
 
 fn remove_members(holds: Holds, key: &[u8], members: &[Vec<u8>], out: &mut Commands) {

@@ -74,14 +74,7 @@ impl KeyPattern {
         for part in &self.parts {
             match part {
                 PatternPart::Hole { .. } => glob.push(b'*'),
-                PatternPart::Text(text) => {
-                    for &byte in text.as_bytes() {
-                        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
-                            glob.push(b'\\');
-                        }
-                        glob.push(byte);
-                    }
-                }
+                PatternPart::Text(text) => push_literal(text.as_bytes(), &mut glob),
             }
         }
         glob
@@ -101,6 +94,23 @@ impl KeyPattern {
     /// True when this template can have produced `key`.
     pub(crate) fn matches(&self, key: &[u8]) -> bool {
         matches(&self.parts, key)
+    }
+}
+
+/// A glob for SCAN that finds the keys that begin so.
+pub(super) fn glob_of_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut glob = Vec::new();
+    push_literal(prefix, &mut glob);
+    glob.push(b'*');
+    glob
+}
+
+fn push_literal(text: &[u8], glob: &mut Vec<u8>) {
+    for &byte in text {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            glob.push(b'\\');
+        }
+        glob.push(byte);
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod columns;
 pub(crate) mod document;
 pub(crate) mod key;
 pub(crate) mod overlap;
+pub(crate) mod patterns;
 pub(crate) mod search;
 pub(crate) mod shape;
 pub(crate) mod template;

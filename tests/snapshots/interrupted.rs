@@ -237,7 +237,7 @@ fn the_snapshot_goes_before_the_others_have_joined_it() {
     world.sql(&create(6000));
     world.configure(&Config { top: TOP, ..Config::default() });
     // So that there is time between the snapshot and who joins it.
-    world.sql("ALTER SYSTEM SET pre_auth_delay = '2s'");
+    world.sql("ALTER SYSTEM SET pre_auth_delay = '4s'");
     world.sql("SELECT pg_reload_conf()");
     let connector = world.run();
     let leaders = "FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xmin IS NOT NULL";

@@ -9,6 +9,7 @@ mod interrupted;
 mod ranges;
 mod restored;
 mod retyped;
+mod together;
 mod told;
 
 use crate::harness::{Connector, World};

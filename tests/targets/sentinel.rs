@@ -108,7 +108,8 @@ fn one(redis: rd::Settings, sentinel: impl Fn(u16) -> rd::Settings) -> (World, R
 #[test]
 fn a_sentinel_that_lags_is_not_believed() {
     let (world, right) = one(rd::Settings::default(), |master| sentinel_settings(master, 1, ""));
-    let replica = Redis::start(rd::Settings::default().set("slaveof", "127.0.0.1 1")).unwrap();
+    let replica = Redis::start(rd::Settings::default()).unwrap();
+    ask::<()>(replica.port(), &["REPLICAOF", "127.0.0.1", "1"]);
     let wrong = Redis::start(sentinel_settings(replica.port(), 1, "")).unwrap();
     let url = |hosts: &[u16]| {
         let hosts: Vec<String> = hosts.iter().map(|port| format!("127.0.0.1:{port}")).collect();

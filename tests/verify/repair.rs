@@ -71,14 +71,19 @@ fn what_can_not_be_mended_is_told() {
     let (code, output) = verify(&world, &["--repair"]);
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("t:1: v is `wrong`, the row has `a`; not mended: OOM "), "{output}");
-    assert!(output.contains("t:3: a key of public.t that no row has; not mended: OOM "), "{output}");
-    assert!(output.ends_with("compared: 2 different\n"), "{output}");
+    // Redis 8 lets room be made.
+    let refused = output.contains("t:3: a key of public.t that no row has; not mended: OOM ");
+    let made_way = output.contains("t:3: a key of public.t that no row has; mended\n");
+    assert!(refused || made_way, "{output}");
+    let all = if refused { "compared: 2 different\n" } else { "compared: 2 different, 1 mended\n" };
+    assert!(output.ends_with(all), "{output}");
     world.redis::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     let (code, output) = verify(&world, &["--repair"]);
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("t:1: v is `wrong`, the row has `a`; mended\n"), "{output}");
-    assert!(output.contains("t:3: a key of public.t that no row has; mended\n"), "{output}");
-    assert!(output.ends_with("compared: 2 different, 2 mended\n"), "{output}");
+    assert!(made_way || output.contains("t:3: a key of public.t that no row has; mended\n"), "{output}");
+    let all = if refused { "compared: 2 different, 2 mended\n" } else { "compared: 1 different, 1 mended\n" };
+    assert!(output.ends_with(all), "{output}");
     is_equal(&world);
 }
 
