@@ -274,6 +274,7 @@ fn tables_of(fields: &BTreeMap<String, String>, alike: &mut Alike) -> Option<Sta
     let mut state = |value: &str| {
         let mut state: TableState = serde_json::from_str(value).ok()?;
         state.columns = alike.columns.one(state.columns);
+        state.draft = state.draft.map(|(columns, key)| (alike.columns.one(columns), key));
         state.outputs = alike.outputs.one(state.outputs);
         state.shrink();
         Some(Box::new(state))
