@@ -270,6 +270,10 @@ impl Session<'_> {
                     return Ok(None);
                 }
                 self.writer.flush(Duration::ZERO);
+                // What is done again is written as a whole, however large.
+                if !self.writer.is_idle() {
+                    continue;
+                }
             }
             match self.step(following)? {
                 Step::Applied => {}
