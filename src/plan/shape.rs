@@ -25,6 +25,14 @@ pub(crate) struct ShapeColumn {
     pub(crate) identity: bool,
 }
 
+impl ShapeColumn {
+    fn new(name: &str, (type_oid, type_modifier): (u32, i32), identity: bool, types: &Types) -> ShapeColumn {
+        let kind = types.kind(type_oid).unwrap_or(Kind::Text);
+        let searched = types.searched(type_oid, type_modifier);
+        ShapeColumn { name: name.to_owned(), type_oid, type_modifier, kind, searched, identity }
+    }
+}
+
 /// What a row means, whatever its table is called. Tables that have the same share it, see [`Shape::sharing`].
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Form {
@@ -107,13 +115,9 @@ impl Shape {
     }
 
     pub(crate) fn of_table(table: &Table, types: &Types) -> Shape {
-        let columns = table.columns.iter().map(|column| ShapeColumn {
-            name: column.name.clone(),
-            type_oid: column.type_oid,
-            type_modifier: column.type_modifier,
-            kind: types.kind(column.type_oid).unwrap_or(Kind::Text),
-            searched: types.searched(column.type_oid, column.type_modifier),
-            identity: table.identity_has(&column.name),
+        let columns = table.columns.iter().map(|column| {
+            let identity = table.identity_has(&column.name);
+            ShapeColumn::new(&column.name, (column.type_oid, column.type_modifier), identity, types)
         });
         let mut form = Form::of_columns(columns);
         form.key = form.indexes_of(&table.key()).unwrap_or_default();
@@ -125,13 +129,8 @@ impl Shape {
     /// above all. If the key was another one when the row was written, its columns are taken in the
     /// table's order.
     pub(crate) fn of_relation(relation: &Relation, types: &Types, now: &Table) -> Shape {
-        let columns = relation.columns.iter().map(|column| ShapeColumn {
-            name: column.name.clone(),
-            type_oid: column.type_oid,
-            type_modifier: column.type_modifier,
-            kind: types.kind(column.type_oid).unwrap_or(Kind::Text),
-            searched: types.searched(column.type_oid, column.type_modifier),
-            identity: column.identity,
+        let columns = relation.columns.iter().map(|column| {
+            ShapeColumn::new(&column.name, (column.type_oid, column.type_modifier), column.identity, types)
         });
         let mut form = Form::of_columns(columns);
         let identity: Vec<usize> =

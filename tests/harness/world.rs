@@ -282,11 +282,6 @@ impl World {
             .collect()
     }
 
-    /// As `server_version_num` has it.
-    pub(crate) fn server_version(&self) -> u32 {
-        self.value("SELECT current_setting('server_version_num')")
-    }
-
     /// The only value of a query, parsed.
     #[track_caller]
     pub(crate) fn value<T: FromStr<Err: Debug>>(&self, query: &str) -> T {

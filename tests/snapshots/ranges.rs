@@ -120,7 +120,7 @@ fn numerics() {
          INSERT INTO t SELECT (i - 3000) * 1.10 ^ (i % 300), i FROM generate_series(1, 6000) i ON CONFLICT DO NOTHING;
          INSERT INTO t VALUES ('NaN', 0), (-0.000, 0), (1e-200, 0) ON CONFLICT DO NOTHING",
     );
-    if world.server_version() >= 140_000 {
+    if world.postgres_version() >= 14 {
         world.sql("INSERT INTO t VALUES ('Infinity', 0), ('-Infinity', 0)");
     }
     read_in_ranges(&world);
@@ -186,7 +186,7 @@ fn types_of_users_are_read_in_one_piece() {
 #[test]
 fn partitions() {
     let world = World::new();
-    if world.server_version() < 130_000 {
+    if world.postgres_version() < 13 {
         return crate::harness::skipped(
             "snapshots::ranges::partitions",
             "PostgreSQL 12 can't publish a partitioned table",
