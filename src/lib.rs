@@ -15,6 +15,7 @@ mod check;
 pub mod cli;
 pub mod config;
 mod demo;
+mod divided;
 mod dlq;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]

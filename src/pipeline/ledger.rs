@@ -11,6 +11,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::divided::divide;
 use crate::lsn::Lsn;
 use crate::plan::Plan;
 use crate::postgres::copy::split_row;
@@ -124,8 +125,7 @@ impl Ledger {
     /// Moves everything behind `extent`, whose batch ends after `commands` commands, to the end of
     /// `rest`, which is empty.
     pub(super) fn split_off(&mut self, extent: Extent, commands: usize, rest: &mut Ledger) {
-        rest.bytes.extend_from_slice(self.bytes.get(extent.bytes..).unwrap_or_default());
-        self.bytes.truncate(extent.bytes);
+        divide(&mut self.bytes, extent.bytes, &mut rest.bytes);
         let after = extent.entries.min(self.entries.len());
         rest.entries.extend(self.entries.drain(after..).map(|entry| Entry {
             first: entry.first.saturating_sub(commands),

@@ -7,6 +7,8 @@
 use std::io::Write;
 use std::ops::Range;
 
+use crate::divided::divide;
+
 /// Commands as Redis reads them, one behind the other.
 ///
 /// The number of arguments is given first and trusted: the encoders are few, and tests walk what
@@ -168,9 +170,8 @@ impl Commands {
     /// Moves everything behind the first `count` commands, which end at byte `len`, to the end of
     /// `rest`.
     pub(crate) fn split_off(&mut self, len: usize, count: usize, rest: &mut Commands) {
-        rest.bytes.extend_from_slice(self.bytes.get(len..).unwrap_or_default());
+        divide(&mut self.bytes, len, &mut rest.bytes);
         rest.count += self.count.saturating_sub(count);
-        self.bytes.truncate(len);
         self.count = count;
     }
 
