@@ -84,6 +84,28 @@ fn sample(redis: &mut Connection, rows: u32, output: Output) -> Result<()> {
     Ok(())
 }
 
+/// Redis has so many hashes of ten fields, or a stream of so many entries, as somebody else wrote them.
+pub(crate) fn has_as_many(redis: &Redis, stream: Option<&str>, rows: u32) -> Result<()> {
+    let mut redis = redis_connection(redis)?;
+    let found: u32 = match stream {
+        Some(key) => ask(&mut redis, redis::cmd("XLEN").arg(key))?,
+        None => ask(&mut redis, &redis::cmd("DBSIZE"))?,
+    };
+    if found != rows {
+        return Err(failed(format!("Redis has {found} keys or entries for {rows} rows")));
+    }
+    if stream.is_none() {
+        for id in [1, rows] {
+            let found: BTreeMap<String, String> =
+                ask(&mut redis, redis::cmd("HGETALL").arg(Output::Hash.key(id)))?;
+            // Times are spelled otherwise.
+            let (found, expected) = (found.len(), rows::hash(id).len());
+            equal(id, &found, &expected)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is in Redis of row `id` must be this.
 pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(id: u32, found: &T, expected: &T) -> Result<()> {
     if found == expected {

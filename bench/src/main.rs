@@ -22,6 +22,7 @@ mod latency;
 mod measure;
 mod memory;
 mod options;
+mod peer;
 mod process;
 mod record;
 mod reference;
@@ -45,7 +46,7 @@ use redis_connect_postgres::throwaway::Directory;
 use serde_json::json;
 
 use error::{Doing, Result};
-use options::{Command, Measurement, Memory, Options, Shapes, Speed, Start, Structures};
+use options::{Command, Measurement, Memory, Options, Peer, Shapes, Speed, Start, Structures};
 use process::Process;
 use structure::HASH;
 
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Structures(options)) => run_structures(&bench, program.as_deref(), &options),
         Some(Command::Shapes(options)) => run_shapes(&bench, program.as_deref(), &options),
         Some(Command::Start(options)) => run_start(&bench, program.as_deref(), &options),
+        Some(Command::Peer(options)) => run_peer(&bench, program.as_deref(), &options),
         None => run_speed(&bench, program.as_deref(), &speed),
     });
     match done {
@@ -142,6 +144,16 @@ fn run_start(bench: &Bench, program: Option<&Path>, options: &Start) -> Result<(
     let starts = start::start(bench, options)?;
     let path = record::append("start", program, options, json!({ "starts": starts }))?;
     print(&format!("{}\nraw results: {}\n", report::starts(&starts), path.display()))
+}
+
+fn run_peer(bench: &Bench, program: Option<&Path>, options: &Peer) -> Result<()> {
+    let measured = peer::peer(bench, options)?;
+    let tables: String = measured.groups.iter().map(|group| group.table() + "\n").collect();
+    let start = report::median(measured.starts.iter().map(|reading| reading.seconds));
+    let path = record::append("peer", program, options, json!(measured))?;
+    let start =
+        format!("Debezium's start and end with a table of one row, which is in its times: {start:.1} s");
+    print(&format!("{tables}{start}\n\n{}\nraw results: {}\n", report::LEGEND, path.display()))
 }
 
 fn print(text: &str) -> Result<()> {

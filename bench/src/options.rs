@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Shapes(Shapes),
     /// Measure how long it takes from the start of the process to the first row, and what an idle one uses
     Start(Start),
+    /// Measure Debezium's engine on the same data
+    Peer(Peer),
 }
 
 /// Rates and latencies (without a command)
@@ -145,6 +147,22 @@ pub(crate) struct Start {
     pub(crate) tables: Vec<u32>,
     /// Measure everything so often, and report medians
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=15))]
+    pub(crate) runs: u32,
+}
+
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct Peer {
+    /// Where the jars are: the engine with all that it needs, its PostgreSQL connector, and Jedis
+    #[arg(long, value_name = "DIR")]
+    pub(crate) jars: PathBuf,
+    /// Options of Java, with spaces between
+    #[arg(long, value_name = "OPTIONS", default_value = "-XX:+UseParallelGC", allow_hyphen_values = true)]
+    pub(crate) java_options: String,
+    /// Rows of the backlog, and of the table
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..))]
+    pub(crate) rows: u32,
+    /// Measure everything so often, by turns, and report medians
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15))]
     pub(crate) runs: u32,
 }
 

@@ -15,6 +15,7 @@ pub(crate) const RECVLOGICAL: &str = "pg_recvlogical";
 pub(crate) const COPY: &str = "psql COPY";
 pub(crate) const REDIS_CLI: &str = "redis-cli --pipe";
 pub(crate) const BOTH: &str = "both at once";
+pub(crate) const DEBEZIUM: &str = "Debezium engine";
 pub(crate) const OURS: &str = "redis-connect-postgres";
 
 /// Measurements that are compared with one another.
@@ -101,6 +102,7 @@ fn short(reference: &str) -> &str {
         COPY => "/ COPY",
         REDIS_CLI => "/ cli",
         BOTH => "/ both",
+        DEBEZIUM => "/ dbz",
         other => other,
     }
 }

@@ -56,7 +56,7 @@ impl Output {
 }
 
 /// What the table becomes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Structure {
     pub(crate) name: &'static str,
     pub(crate) outputs: &'static [Output],
@@ -65,13 +65,16 @@ pub(crate) struct Structure {
 /// What is measured where nothing else is said.
 pub(crate) const HASH: &Structure = &Structure { name: "hash", outputs: &[Output::Hash] };
 
+pub(crate) const STREAM_EVENT: &Structure =
+    &Structure { name: "stream_event", outputs: &[Output::Stream(Format::Event)] };
+
 pub(crate) const ALL: [&Structure; 9] = [
     HASH,
     &Structure { name: "string", outputs: &[Output::String] },
     &Structure { name: "json", outputs: &[Output::Json] },
     &Structure { name: "set", outputs: &[Output::Set] },
     &Structure { name: "sorted_set", outputs: &[Output::SortedSet] },
-    &Structure { name: "stream_event", outputs: &[Output::Stream(Format::Event)] },
+    STREAM_EVENT,
     &Structure { name: "stream_flat", outputs: &[Output::Stream(Format::Flat)] },
     &Structure { name: "stream_debezium", outputs: &[Output::Stream(Format::Debezium)] },
     &Structure {
