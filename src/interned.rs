@@ -24,6 +24,10 @@ impl<T: ?Sized + Eq + Hash> Interned<T> {
         if let Some(one) = self.0.get(value.as_ref()) {
             return Arc::clone(one);
         }
+        // Before it grows, those that nobody has any more make way.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|one| Arc::strong_count(one) > 1);
+        }
         let one = Arc::from(value);
         self.0.insert(Arc::clone(&one));
         one
@@ -44,5 +48,16 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &other) && other.len() == 1);
         let shared: Arc<[String]> = Arc::from(list(&["id"]));
         assert!(Arc::ptr_eq(&other, &interned.one(shared)));
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_forgotten() {
+        let mut interned = Interned::<str>::default();
+        let kept = interned.one("kept");
+        for number in 0..10_000 {
+            interned.one(number.to_string());
+        }
+        assert!(interned.0.len() < 100);
+        assert!(Arc::ptr_eq(&kept, &interned.one("kept")));
     }
 }

@@ -8,7 +8,7 @@ use super::checkpoint::TableState;
 use super::ledger::{Origin, Source};
 use super::writer::Writer;
 use crate::lsn::Lsn;
-use crate::plan::Plan;
+use crate::plan::{Alike, Plan};
 use crate::postgres::snapshot::Visibility;
 use crate::progress::{Operation, TableProgress};
 use crate::row::Change;
@@ -167,6 +167,8 @@ impl Transaction {
 pub(super) struct Applier {
     pub(super) relations: HashMap<u32, Relation>,
     pub(super) workspace: Workspace,
+    /// What the plans have alike.
+    alike: Alike,
     /// The relation of the last change: most changes are of the same as the one before.
     last: Option<(u32, Rc<Tracked>)>,
     /// Redis is sharded: a batch can be carried out in part, and is done again.
@@ -184,7 +186,12 @@ pub(super) enum Unapplied {
 
 impl Applier {
     pub(super) fn new(workspace: Workspace, scattered: bool) -> Applier {
-        Applier { relations: HashMap::new(), workspace, last: None, scattered }
+        Applier { relations: HashMap::new(), workspace, alike: Alike::default(), last: None, scattered }
+    }
+
+    /// A plan to keep for as long as the stream has the table.
+    pub(super) fn keep(&mut self, plan: Plan) -> Rc<Plan> {
+        Rc::new(plan.sharing(&mut self.alike))
     }
 
     pub(super) fn set(&mut self, oid: u32, relation: Relation) {

@@ -173,7 +173,7 @@ impl Session<'_> {
         }
         let overlap = Overlap::before_it_is_read(state, stream_names(&captured.outputs));
         let progress = self.progress.table(&name);
-        let table = Tracked { name, plan: Rc::new(plan), overlap, progress };
+        let table = Tracked { name, plan: following.applier.keep(plan), overlap, progress };
         following.applier.set(oid, Relation { table: Some(Rc::new(table)) });
         Ok(())
     }

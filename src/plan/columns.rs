@@ -124,6 +124,8 @@ pub(crate) fn template(
             Part::PrimaryKey => push_key(shape, output, option, &mut plan)?,
         }
     }
+    // There is one for each table, for as long as the table is streamed.
+    plan.shrink_to_fit();
     Ok(plan)
 }
 

@@ -1,15 +1,18 @@
 //! A row as a JSON document: a member for each column, in the table's order.
 
+use std::sync::Arc;
+
 use super::columns::selected;
 use super::search::{SearchIndex, geo_name};
 use super::shape::Shape;
 use super::value::{Converter, Nulls, ValueOptions, json_string};
 use super::{PlanError, Strictness};
 use crate::config::Output;
+use crate::interned::Interned;
 use crate::row::{Row, Value};
 
 /// What becomes of a value that a search index can't hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Guard {
     None,
     /// A member that is a number or null: NaN and the infinities, which JSON has no numbers for, are
@@ -20,7 +23,7 @@ enum Guard {
 }
 
 /// One member.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
     pub(crate) column: usize,
     /// `"name":`
@@ -34,7 +37,7 @@ pub(crate) struct Member {
 /// The members of a table's documents.
 #[derive(Debug)]
 pub(crate) struct Document {
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Arc<[Member]>,
     pub(crate) nulls: Nulls,
 }
 
@@ -70,7 +73,7 @@ impl Document {
                 members.push(Member::new(column, &geo_name(&name), converter, Guard::Geo));
             }
         }
-        Ok(Document { members, nulls: output.values.nulls })
+        Ok(Document { members: members.into(), nulls: output.values.nulls })
     }
 
     /// The columns of the table's key, whatever is chosen to be written.
@@ -80,6 +83,11 @@ impl Document {
             Member::new(index, &column.name, Converter::new(column.kind.clone(), options), Guard::None)
         };
         Document { members: shape.key.iter().map(member).collect(), nulls: Nulls::Empty }
+    }
+
+    /// With the members of an earlier document that has the same.
+    pub(crate) fn share(&mut self, known: &mut Interned<[Member]>) {
+        self.members = known.one(Arc::clone(&self.members));
     }
 
     /// Every member has a path, so that each can be set alone.
@@ -102,7 +110,7 @@ impl Document {
     pub(crate) fn write_if(&self, row: &Row<'_>, out: &mut Vec<u8>, has: impl Fn(usize) -> bool) {
         let start = out.len();
         out.push(b'{');
-        for member in &self.members {
+        for member in &*self.members {
             let value = row.get(member.column);
             let left_out = value == Value::Unchanged || (value == Value::Null && self.nulls == Nulls::Omit);
             if left_out || !has(member.column) {

@@ -20,10 +20,10 @@ pub(crate) mod value;
 
 use crate::config::{Columns, Output, Structure};
 use crate::row::Change;
-use crate::sink::{Needs, Sink, Workspace};
+use crate::sink::{self, Needs, Sink, Workspace};
 use key::KeyPattern;
 use search::SearchIndex;
-use shape::{ColumnRecord, Shape};
+use shape::{ColumnRecord, Known, Shape};
 
 /// A mapping that can't be used, and what mends it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,13 @@ pub(crate) struct Plan {
     pub(crate) sinks: Vec<Sink>,
     /// The search index over the keys of one of the outputs.
     pub(crate) index: Option<SearchIndex>,
+}
+
+/// What plans of many tables have alike, see [`Plan::sharing`].
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    shapes: Known,
+    sinks: sink::Alike,
 }
 
 /// How much a mapping may miss.
@@ -89,6 +96,14 @@ impl Plan {
             sinks.push(sink);
         }
         Ok(Plan { shape, sinks, index })
+    }
+
+    /// The same, with what plans of earlier tables have that is the same.
+    pub(crate) fn sharing(self, alike: &mut Alike) -> Plan {
+        let Plan { shape, mut sinks, index } = self;
+        sinks.iter_mut().for_each(|sink| sink.share(&mut alike.sinks));
+        sinks.shrink_to_fit();
+        Plan { shape: shape.sharing(&mut alike.shapes), sinks, index }
     }
 
     /// What must be known before a change can be written, if the change alone does not tell enough. To

@@ -42,6 +42,11 @@ impl TemplatePlan {
         self.pieces.push(Piece::Column { index, kind, converter, escaped });
     }
 
+    /// Gives memory back that it has no use for.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.pieces.shrink_to_fit();
+    }
+
     /// Writes the text for `row` into `text`, which is cleared first.
     #[inline]
     pub(crate) fn render(&self, row: &Row<'_>, scratch: &mut Vec<u8>, text: &mut Vec<u8>) -> Rendered {

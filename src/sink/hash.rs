@@ -3,8 +3,10 @@
 //! A NULL column's field is deleted, whether or not it was there. Only an unchanged TOASTed column is
 //! left alone.
 
+use std::sync::Arc;
+
 use super::keyed::{Body, Keyed};
-use super::{Context, Workspace};
+use super::{Alike, Context, Workspace};
 use crate::plan::PlanError;
 use crate::plan::columns::selected;
 use crate::plan::document::place_on_earth;
@@ -14,7 +16,7 @@ use crate::redis::dump::{self, Packing};
 use crate::redis::resp::{Commands, encoded};
 use crate::row::{Row, Value};
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Writing {
     /// PostgreSQL's text as it is.
     Verbatim,
@@ -25,8 +27,8 @@ enum Writing {
     Geo,
 }
 
-#[derive(Debug)]
-struct Field {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Field {
     column: usize,
     /// Encoded as an argument.
     name: Vec<u8>,
@@ -39,7 +41,7 @@ struct Field {
 
 #[derive(Debug)]
 pub(crate) struct Hash {
-    fields: Vec<Field>,
+    fields: Arc<[Field]>,
     nulls: Nulls,
     /// Names of fields that the table no longer has, encoded; deleted while it is read again.
     retired: Vec<Vec<u8>>,
@@ -71,7 +73,7 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
     }
     let hash = Hash {
         longest_name: fields.iter().map(|field| field.bytes).max().unwrap_or(0),
-        fields,
+        fields: fields.into(),
         nulls: output.values.nulls,
         retired: Vec::new(),
         indexed: index.is_some(),
@@ -81,7 +83,13 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Hash>, PlanError> {
 
 impl Keyed<Hash> {
     pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
-        self.body().fields.retain(|field| keep(field.column));
+        let fields = &mut self.body().fields;
+        *fields = fields.iter().filter(|field| keep(field.column)).cloned().collect();
+    }
+
+    pub(super) fn share(&mut self, alike: &mut Alike) {
+        let fields = &mut self.body().fields;
+        *fields = alike.fields.one(Arc::clone(fields));
     }
 
     /// The names of all fields.
@@ -151,7 +159,7 @@ impl Hash {
         let Workspace { key, scratch, body, .. } = workspace;
         let mut values = 0;
         dump::begin(body);
-        for field in &self.fields {
+        for field in &*self.fields {
             let text = match (field.value(row), &field.writing) {
                 (Value::Text(text), Writing::Verbatim | Writing::Geo) => text,
                 (Value::Text(text), Writing::Converted(converter) | Writing::Number(converter)) => {
@@ -202,7 +210,7 @@ impl Body for Hash {
             return;
         }
         let (mut values, mut nulls) = (0, 0);
-        for field in &self.fields {
+        for field in &*self.fields {
             match field.value(row) {
                 Value::Text(_) => values += 1,
                 Value::Null if self.nulls == Nulls::Empty => values += 1,
@@ -215,7 +223,7 @@ impl Body for Hash {
             out.begin(2 + 2 * values);
             out.encoded_argument(b"$4\r\nHSET\r\n");
             out.argument(key);
-            for field in &self.fields {
+            for field in &*self.fields {
                 match field.value(row) {
                     Value::Text(text) => {
                         out.encoded_argument(&field.name);
@@ -238,7 +246,7 @@ impl Body for Hash {
             out.begin(2 + nulls + self.retired.len());
             out.encoded_argument(b"$4\r\nHDEL\r\n");
             out.argument(key);
-            for field in &self.fields {
+            for field in &*self.fields {
                 if nulls > 0 && field.value(row) == Value::Null {
                     out.encoded_argument(&field.name);
                 }

@@ -4,7 +4,7 @@
 //! is set to null.
 
 use super::keyed::{Body, Keyed};
-use super::{Context, Workspace};
+use super::{Alike, Context, Workspace};
 use crate::plan::PlanError;
 use crate::plan::document::Document;
 use crate::plan::search::SearchIndex;
@@ -32,9 +32,14 @@ pub(super) fn compile(context: Context<'_>) -> Result<Keyed<Json>, PlanError> {
 impl Keyed<Json> {
     pub(super) fn restrict(&mut self, keep: &impl Fn(usize) -> bool) {
         let body = self.body();
-        let before = body.document.members.len();
-        body.document.members.retain(|member| keep(member.column));
-        body.restricted |= body.document.members.len() < before;
+        let members = &mut body.document.members;
+        let before = members.len();
+        *members = members.iter().filter(|member| keep(member.column)).cloned().collect();
+        body.restricted |= members.len() < before;
+    }
+
+    pub(super) fn share(&mut self, alike: &mut Alike) {
+        self.body().document.share(&mut alike.members);
     }
 }
 
@@ -61,7 +66,7 @@ impl Body for Json {
                 // The stream is behind the rows here: the document may be gone already.
                 out.command(&[b"JSON.SET", key, b"$", b"{}", b"NX"]);
             }
-            for member in &self.document.members {
+            for member in &*self.document.members {
                 let Some(path) = &member.path else { continue };
                 match row.get(member.column) {
                     Value::Unchanged => {}

@@ -28,6 +28,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::config::{Config, Output, Structure};
+use crate::interned::Interned;
+use crate::plan::document::Member;
 use crate::plan::key::KeyPattern;
 use crate::plan::shape::Shape;
 use crate::plan::{PlanError, Strictness};
@@ -46,6 +48,14 @@ pub(crate) enum Sink {
     Set(Members<set::Set>),
     SortedSet(Members<sorted_set::SortedSet>),
     Stream(Box<stream::Stream>),
+}
+
+/// What sinks of many tables have alike, see [`Sink::share`].
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    fields: Interned<[hash::Field]>,
+    members: Interned<[Member]>,
+    flat: Interned<[stream::Field]>,
 }
 
 /// Buffers and what the present transaction must remember.
@@ -165,6 +175,17 @@ impl Sink {
             Sink::Json(sink) => sink.restrict(keep),
             // An event tells the row as it was.
             Sink::String(_) | Sink::Set(_) | Sink::SortedSet(_) | Sink::Stream(_) => {}
+        }
+    }
+
+    /// With what sinks of earlier tables have that is the same: names and conversions of columns.
+    pub(crate) fn share(&mut self, alike: &mut Alike) {
+        match self {
+            Sink::Hash(sink) => sink.share(alike),
+            Sink::Json(sink) => sink.share(alike),
+            Sink::String(sink) => sink.share(alike),
+            Sink::Stream(sink) => sink.share(alike),
+            Sink::Set(_) | Sink::SortedSet(_) => {}
         }
     }
 

@@ -10,8 +10,10 @@
 //! under REPLICA IDENTITY FULL. `after` is whole or absent: absent where a value was not sent, and its
 //! row could not be read again because it is gone; a later event tells what became of it.
 
+use std::sync::Arc;
+
 use super::event::EventContext;
-use super::{Context, Needs, Workspace, ttl};
+use super::{Alike, Context, Needs, Workspace, ttl};
 use crate::config::Format;
 use crate::plan::columns::{Purpose, mistake, primary_key, selected, template};
 use crate::plan::document::Document;
@@ -24,8 +26,8 @@ use crate::redis::resp::{Commands, encoded};
 use crate::row::{Change, Row, Value};
 
 /// A field of the flat format.
-#[derive(Debug)]
-struct Field {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Field {
     column: usize,
     /// Encoded as an argument.
     name: Vec<u8>,
@@ -38,7 +40,7 @@ enum Body {
         pk: TemplatePlan,
     },
     Flat {
-        fields: Vec<Field>,
+        fields: Arc<[Field]>,
         nulls: Nulls,
     },
     Debezium {
@@ -91,7 +93,7 @@ impl Stream {
                         converter: Converter::new(shape.columns[column].kind.clone(), output.values),
                     });
                 }
-                Body::Flat { fields, nulls: output.values.nulls }
+                Body::Flat { fields: fields.into(), nulls: output.values.nulls }
             }
             Format::Debezium => {
                 Body::Debezium { key: Document::of_key(shape, output.values), table: table_members(shape) }
@@ -115,6 +117,16 @@ impl Stream {
 
     pub(crate) fn pattern(&self) -> KeyPattern {
         self.key.pattern(Holds::Events)
+    }
+
+    /// With what earlier streams have that is the same.
+    pub(super) fn share(&mut self, alike: &mut Alike) {
+        self.document.share(&mut alike.members);
+        match &mut self.body {
+            Body::Event { .. } => {}
+            Body::Flat { fields, .. } => *fields = alike.flat.one(Arc::clone(fields)),
+            Body::Debezium { key, .. } => key.share(&mut alike.members),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -3,7 +3,7 @@
 //! A string is written as a whole, so the whole row must be known.
 
 use super::keyed::{Body, Keyed};
-use super::{Context, Workspace};
+use super::{Alike, Context, Workspace};
 use crate::config::Template;
 use crate::plan::PlanError;
 use crate::plan::columns::{Purpose, template};
@@ -25,6 +25,14 @@ pub(super) fn compile(context: Context<'_>, value: Option<&Template>) -> Result<
         None => Text::Document(Document::compile(shape, output, strictness, None)?),
     };
     Keyed::compile(context, body)
+}
+
+impl Keyed<Text> {
+    pub(super) fn share(&mut self, alike: &mut Alike) {
+        if let Text::Document(document) = self.body() {
+            document.share(&mut alike.members);
+        }
+    }
 }
 
 impl Body for Text {

@@ -41,7 +41,7 @@ pub(crate) use options::{Binary, Decimals, Nulls, Timestamps, ValueOptions};
 pub(crate) use string::json_string;
 
 /// The conversion of one column: its kind and how its output wants it spelled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Converter {
     kind: Kind,
     options: ValueOptions,
