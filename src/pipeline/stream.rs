@@ -259,7 +259,7 @@ impl Session<'_> {
     /// open batch is full, with `None`.
     async fn apply_received(&mut self, following: &mut Following) -> Result<Option<usize>, Error> {
         loop {
-            if self.writer.is_alone() {
+            if self.writer.is_alone() || self.writer.has_enough() {
                 return Ok(None);
             }
             if self.writer.is_full() {

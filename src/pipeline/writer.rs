@@ -19,6 +19,7 @@
 //! have read starts the stream at `before` and does it again, in one batch that reaches at least as far;
 //! nothing shorter is written, so Redis is never seen to go back.
 
+mod enough;
 mod reconnect;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
 use crate::redis::{Client, Spread};
 use crate::sink::Workspace;
+use enough::Enough;
 
 /// A position that Redis has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,7 @@ pub(super) struct Writer {
     ledger: Ledger,
     sent: Ledger,
     limits: Limits,
+    enough: Enough,
     /// Changes in `open`.
     changes: usize,
     mark: Option<Mark>,
@@ -167,6 +170,8 @@ impl Writer {
         if redis.spread() != Spread::Whole {
             letters.recall_stream(redis, start.before.lsn).await?;
         }
+        let besides = lanes.fence().besides().unwrap_or(Duration::MAX);
+        let enough = Enough::new(&target.batch, besides, lanes.tags().len());
         Ok(Writer {
             target: target.clone(),
             keys: keys.clone(),
@@ -176,6 +181,7 @@ impl Writer {
             ledger: Ledger::default(),
             sent: Ledger::default(),
             limits,
+            enough,
             changes: 0,
             mark: None,
             extra: Extra::default(),
@@ -291,6 +297,14 @@ impl Writer {
     pub(super) fn is_full(&self) -> bool {
         let batch = &self.target.batch;
         self.changes >= batch.rows || self.open.len().max(self.ledger.len()) >= batch.bytes
+    }
+
+    /// Whole transactions that are enough for a batch wait for the one in flight.
+    #[inline]
+    pub(super) fn has_enough(&self) -> bool {
+        self.flight.is_some()
+            && self.enough.is_reached(self.changes, self.open.len())
+            && self.reached().is_some_and(|mark| self.enough.is_reached(mark.changes, mark.len))
     }
 
     /// What is in flight is so large that nothing may be appended until Redis has confirmed it.

@@ -14,6 +14,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -31,6 +32,8 @@ pub(crate) struct Fence {
     /// EXEC, WAIT or WAITAOF where asked for, and the commands that arm the fence again.
     trailer: Vec<u8>,
     durability: Durability,
+    /// How long the write took.
+    took: Duration,
 }
 
 impl Fence {
@@ -47,7 +50,9 @@ impl Fence {
         key: &str,
         durability: Durability,
     ) -> Result<Fence, Error> {
+        let sent = Instant::now();
         let reply = client.call(&[b"INCR", key.as_bytes()]).await?;
+        let took = sent.elapsed();
         let epoch = reply.text().and_then(|text| text.parse().ok()).ok_or_else(|| client.nonsense())?;
         let mut trailer = Commands::default();
         trailer.command(&[b"EXEC"]);
@@ -56,11 +61,17 @@ impl Fence {
         }
         trailer.command(&[b"WATCH", key.as_bytes()]);
         trailer.command(&[b"GET", key.as_bytes()]);
-        Ok(Fence { key: key.to_owned(), epoch, trailer: trailer.bytes().to_vec(), durability })
+        Ok(Fence { key: key.to_owned(), epoch, trailer: trailer.bytes().to_vec(), durability, took })
     }
 
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// What a batch costs besides its commands, as far as it is known: the round trip, and what Redis does before it
+    /// replies to a write. `None` where that is waiting for replicas or a disk.
+    pub(crate) fn besides(&self) -> Option<Duration> {
+        (self.durability == Durability::Memory).then_some(self.took)
     }
 
     /// Looks whether somebody else has raised the epoch.
