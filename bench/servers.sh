@@ -50,3 +50,17 @@ quantiles() {
     sort -n | awk '{ v[NR] = $1 / 1000 } END { printf "%d, p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, longest %.1f ms\n",
         NR, v[int(NR * .5) + 1], v[int(NR * .9) + 1], v[int(NR * .99) + 1], v[NR] }'
 }
+
+create_table() {
+    sql "CREATE TABLE t (id int PRIMARY KEY, a text, b int, c text, d int, e text, f int, g text, h int, i text)"
+}
+
+# Ten columns, in transactions of 1,000 rows.
+write_backlog() { # ROWS
+    sql "DO \$\$ BEGIN FOR n IN 0..$(($1 / 1000 - 1)) LOOP
+             INSERT INTO t SELECT n * 1000 + k, 'a' || k, k, 'some text of row ' || k, k, 'e' || k, k, 'more ' || k, k,
+                 md5(k::text) FROM generate_series(1, 1000) k;
+             COMMIT; END LOOP; END \$\$"
+}
+
+median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }

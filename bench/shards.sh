@@ -65,12 +65,10 @@ stop_shards() {
     rm -rf "$DIR"/shard*
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
-
 groups=()
 start_servers
 trap 'stop_shards; stop_servers >/dev/null' EXIT
-sql "CREATE TABLE t (id int PRIMARY KEY, a text, b int, c text, d int, e text, f int, g text, h int, i text)"
+create_table
 for number in "$@"; do
     rates=()
     for n in $(seq 1 "$REPEAT"); do
@@ -81,10 +79,7 @@ source: { url: "$URL" }
 target: { url: "redis-cluster://127.0.0.1:$((REDIS + 1))" }
 EOF
         "$PROGRAM" run -c "$DIR/config.yaml" --until-caught-up >"$DIR/connector.log" 2>&1
-        sql "DO \$\$ BEGIN FOR n IN 0..$((ROWS / 1000 - 1)) LOOP
-                 INSERT INTO t SELECT n * 1000 + k, 'a' || k, k, 'some text of row ' || k, k, 'e' || k, k, 'more ' || k, k,
-                     md5(k::text) FROM generate_series(1, 1000) k;
-                 COMMIT; END LOOP; END \$\$"
+        write_backlog "$ROWS"
         for file in "$DIR"/shard*/redis.pid; do limit "$(<"$file")"; done
         began=$(now)
         "$PROGRAM" run -c "$DIR/config.yaml" --until-caught-up >"$DIR/connector.log" 2>&1

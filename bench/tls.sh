@@ -30,12 +30,10 @@ CONFIG
     /usr/bin/time -o "$DIR/time" -f "%U %S %w" "$1" run -c "$DIR/config.yaml" --until-caught-up >"$DIR/connector.log" 2>&1
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
-
 start_servers
 trap 'stop_servers >/dev/null' EXIT
 serve_tls
-sql "CREATE TABLE t (id int PRIMARY KEY, a text, b int, c text, d int, e text, f int, g text, h int, i text)"
+create_table
 variants=()
 for index in $(seq 1 $#); do
     for mode in disable require; do variants+=("$index $mode"); done
@@ -46,10 +44,7 @@ for n in $(seq 1 "$REPEAT"); do
         redis FLUSHALL >/dev/null
         sql "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots" >/dev/null
         connector "${!index}" "$mode" "${index}_$n"
-        sql "DO \$\$ BEGIN FOR n IN 0..$((ROWS / 1000 - 1)) LOOP
-                 INSERT INTO t SELECT n * 1000 + k, 'a' || k, k, 'some text of row ' || k, k, 'e' || k, k, 'more ' || k, k,
-                     md5(k::text) FROM generate_series(1, 1000) k;
-                 COMMIT; END LOOP; END \$\$"
+        write_backlog "$ROWS"
         began=$(now)
         connector "${!index}" "$mode" "${index}_$n"
         took=$(($(now) - began))

@@ -256,7 +256,7 @@ impl Session<'_> {
     }
 
     /// Applies messages until none is left, with how long the next one is at least, or until the
-    /// open batch is full, with `None`.
+    /// open batch has enough or is full, with `None`.
     async fn apply_received(&mut self, following: &mut Following) -> Result<Option<usize>, Error> {
         loop {
             if self.writer.is_alone() || self.writer.has_enough() {

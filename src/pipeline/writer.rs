@@ -299,7 +299,8 @@ impl Writer {
         self.changes >= batch.rows || self.open.len().max(self.ledger.len()) >= batch.bytes
     }
 
-    /// Whole transactions that are enough for a batch wait for the one in flight.
+    /// Whole transactions that are enough for a batch wait for the one in flight. Asked before every message, so what is
+    /// open is looked at first: of that no mark can have more.
     #[inline]
     pub(super) fn has_enough(&self) -> bool {
         self.flight.is_some()
