@@ -70,6 +70,9 @@ pub enum Error {
     /// Everything is to be set up again from the checkpoint, for a reason that is no fault.
     #[error("{0}")]
     Restart(String),
+    /// A row that was to be new could not be restored.
+    #[error("{0}: beginning again with the last batch, and setting rows by HSET from now on")]
+    NotRestored(String),
 }
 
 /// What is not as it must be. Both `check` and `run` say it with these words.
@@ -129,9 +132,10 @@ impl Error {
             // Where PostgreSQL has answered before, somebody else does now: a proxy that has lost it, perhaps.
             Error::Postgres(error) if error.is_nonsense() => Family::Denied,
             Error::Redis(error) if error.is_denied() => Family::Denied,
-            Error::Restart(_) | Error::Rewound(_) | Error::Redis(redis::Error::Forgotten { .. }) => {
-                Family::Restart
-            }
+            Error::Restart(_)
+            | Error::Rewound(_)
+            | Error::NotRestored(_)
+            | Error::Redis(redis::Error::Forgotten { .. }) => Family::Restart,
             Error::Postgres(_)
             | Error::Redis(_)
             | Error::Gap { .. }

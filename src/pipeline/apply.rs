@@ -276,9 +276,14 @@ impl Applier {
             };
         }
         let begun = writer.begin_change(received);
+        // Where rows can be newer than the stream, this one can be there.
+        if matches!(change, Change::Whole { .. }) && !self.workspace.converging {
+            self.workspace.packing = writer.restoring().inserts;
+        }
         for sink in &plan.sinks {
             sink.write(change, &mut self.workspace, writer.commands());
         }
+        self.workspace.packing = None;
         writer.end_change(begun, transaction.origin(Source::Change(plan)));
         Ok(())
     }

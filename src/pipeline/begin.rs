@@ -29,7 +29,7 @@ use super::retain::Retention;
 use super::session::Session;
 use super::shards;
 use super::supervise::{Begun, Pipeline};
-use super::writer::{Start, Writer};
+use super::writer::{Restoring, Start, Writer};
 use crate::check::start;
 use crate::config::Source;
 use crate::error::{Error, Problem, SlotUse};
@@ -157,8 +157,9 @@ impl<'a> Session<'a> {
             Writer::new(config, &keys, (&mut redis, lanes), start, Arc::clone(&progress)).await?;
         writer.set_markers(checkpoint.shards);
         let scattered = redis.spread() != Spread::Whole;
-        if !scattered && !checkpoint.was_read {
-            writer.restore(Packing::probe(&mut redis, &keys.probe).await?);
+        if !scattered && !begun.not_restored {
+            let packing = Packing::probe(&mut redis, &keys.probe).await?;
+            writer.set_restoring(Restoring::new(packing, !checkpoint.was_read));
         }
         let written = if scattered { shards::reach(&mut control).await? } else { position };
         if fresh || checkpoint.origin != origin || gap.is_some() {

@@ -62,6 +62,8 @@ pub(super) struct Begun {
     pub(super) walsender: Option<u32>,
     /// A checkpoint was found or written: one that is missing from now on is lost.
     pub(super) checkpoint: bool,
+    /// RESTORE was refused: rows are set by HSET from then on.
+    pub(super) not_restored: bool,
     /// Changes are missing: the next session reads everything again.
     pub(super) gap: Option<Gap>,
 }
@@ -75,6 +77,7 @@ impl Begun {
             epoch: None,
             walsender: None,
             checkpoint: false,
+            not_restored: false,
             gap: None,
         }
     }
@@ -94,6 +97,7 @@ pub(crate) async fn run(pipeline: &Pipeline) -> Result<(), Error> {
         if error.is_out_of_locks() {
             begun.tables_at_once = (begun.tables_at_once / 2).max(1);
         }
+        begun.not_restored |= matches!(error, Error::NotRestored(_));
         if *pipeline.shutdown.borrow() && error.family() != Family::Definite {
             return Ok(());
         }

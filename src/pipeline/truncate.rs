@@ -51,7 +51,7 @@ impl Session<'_> {
             for command in self.writer.open_commands().walk() {
                 let written: &[&[u8]] = match command.as_slice() {
                     [b"RENAME", keys @ ..] => keys,
-                    [b"HSET" | b"JSON.SET" | b"SET" | b"SADD" | b"ZADD", key, ..] => {
+                    [b"HSET" | b"RESTORE" | b"JSON.SET" | b"SET" | b"SADD" | b"ZADD", key, ..] => {
                         std::slice::from_ref(key)
                     }
                     _ => &[],

@@ -21,6 +21,7 @@
 
 mod enough;
 mod reconnect;
+mod restored;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -34,14 +35,13 @@ use crate::config::{Config, Target};
 use crate::error::{Error, SlotUse};
 use crate::lsn::Lsn;
 use crate::progress::{self, Progress, Totals};
-use crate::redis::dump::Packing;
 use crate::redis::lane::{Done, FailedCommand, RETAINED};
 use crate::redis::lanes::Lanes;
 use crate::redis::limits::Limits;
 use crate::redis::resp::Commands;
 use crate::redis::{Client, Spread};
-use crate::sink::Workspace;
 use enough::Enough;
+pub(super) use restored::Restoring;
 
 /// A position that Redis has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +134,7 @@ pub(super) struct Writer {
     /// Commit times of the transactions that end in `open`, and in the batch in flight.
     commits: Vec<i64>,
     committed: Vec<i64>,
-    /// Rows that are not there yet may be restored.
-    packing: Option<Packing>,
+    restoring: Restoring,
     /// The fields of the checkpoint that name markers.
     markers: Vec<String>,
     /// How many batches Redis has counted when it was last heard of.
@@ -198,7 +197,7 @@ impl Writer {
             written: Instant::now(),
             commits: Vec::new(),
             committed: Vec::new(),
-            packing: None,
+            restoring: Restoring::default(),
             markers: Vec::new(),
             counted: None,
             recorder: None,
@@ -446,7 +445,8 @@ impl Writer {
         if self.flight.is_none() {
             return Poll::Ready(Ok(()));
         }
-        let Done { failed, last } = ready!(self.lanes.poll_done(cx))?;
+        let done = ready!(self.lanes.poll_done(cx));
+        let Done { failed, last } = done.map_err(|error| self.without_restore(error))?;
         let Some(flight) = self.flight.take() else { return Poll::Ready(Ok(())) };
         self.check_count(last)?;
         Totals::add(&self.progress.totals.changes, flight.changes as u64);
@@ -454,6 +454,9 @@ impl Writer {
         self.note_times();
         let (whole, failed): (Vec<FailedCommand>, Vec<_>) =
             failed.into_iter().partition(|command| command.name == b"RESTORE");
+        if let Some(error) = self.refused_insert(&whole) {
+            return Poll::Ready(Err(error));
+        }
         let batch = Batch { ledger: &self.sent, commands: flight.commands, repeated: flight.repeated };
         let buried = self.letters.bury(batch, &failed);
         let again = self.write_in_parts(&whole, flight.commands);
@@ -469,35 +472,6 @@ impl Writer {
             self.mark_nothing();
         }
         Poll::Ready(buried)
-    }
-
-    /// Rows that could not be restored, as there was something under their key, are set field by field in the
-    /// next batch. Returns how many.
-    fn write_in_parts(&mut self, refused: &[FailedCommand], of: usize) -> usize {
-        if refused.is_empty() {
-            return 0;
-        }
-        // One here and there is cheap. Where most are there already, HSET at once is cheaper.
-        if refused.len() * 8 > of {
-            self.packing = None;
-        }
-        let sent = std::mem::take(&mut self.sent);
-        let mut workspace = Workspace::default();
-        for noted in refused.iter().filter_map(|command| sent.of_command(command.index)) {
-            let begun = self.begin_change(noted.content());
-            noted.with_change(|change| {
-                let sinks = noted.plan().into_iter().flat_map(|plan| &plan.sinks);
-                for sink in sinks.filter(|sink| sink.is_hash()) {
-                    sink.write(change, &mut workspace, &mut self.open);
-                }
-            });
-            self.end_change(begun, noted.origin.clone());
-            // It was counted when it was written first.
-            self.changes -= 1;
-        }
-        self.sent = sent;
-        self.mark_beside_the_stream();
-        refused.len()
     }
 
     /// Every batch counts up by one. Redis counts from lower when it has forgotten batches, and with them
@@ -563,15 +537,6 @@ impl Writer {
     /// With the batch after the one that gets everything appended so far.
     pub(super) fn extra_when_confirmed(&mut self, name: &str, value: String) {
         self.later.push((self.batch + 1, name.to_owned(), value));
-    }
-
-    /// How rows may be restored that are not in Redis yet.
-    pub(super) fn packing(&self) -> Option<Packing> {
-        self.packing
-    }
-
-    pub(super) fn restore(&mut self, packing: Option<Packing>) {
-        self.packing = packing;
     }
 
     pub(super) fn letters(&mut self) -> &mut DeadLetters {

@@ -45,7 +45,7 @@ pub(super) fn of(error: &Error) -> &'static str {
         },
         Error::Redis(redis::Error::Forgotten { .. }) | Error::Rewound(_) => "redis_forgot",
         Error::Redis(error) => of_redis(error),
-        Error::Restart(_) => "begin_again",
+        Error::Restart(_) | Error::NotRestored(_) => "begin_again",
         _ => "other",
     }
 }

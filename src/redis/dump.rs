@@ -37,9 +37,11 @@ const LISTPACK_HEAD: usize = 6;
 /// The length of an entry is written behind it, in one byte up to here.
 pub(crate) const LONGEST: usize = 120;
 
-/// What hashes the server keeps as listpacks.
+/// Which hashes are restored: those that the server keeps as listpacks, or the wider ones of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packing {
+    /// Fewer fields are set.
+    pub(crate) least: usize,
     /// Fields (`hash-max-listpack-entries`).
     pub(crate) fields: usize,
     /// Bytes of a name or a value (`hash-max-listpack-value`).
@@ -48,7 +50,7 @@ pub(crate) struct Packing {
 
 impl Packing {
     /// Redis' defaults, where it does not tell.
-    const DEFAULT: Packing = Packing { fields: 128, value: 64 };
+    const DEFAULT: Packing = Packing { least: 0, fields: 128, value: 64 };
 
     /// Restores a hash under `key`, reads it and removes it. `None` when Redis does not do that, or when
     /// somebody listens for what is written: RESTORE is told differently from HSET.
@@ -78,6 +80,17 @@ impl Packing {
         Ok(restored.then_some(packing))
     }
 
+    /// Only hashes of so many fields and more.
+    pub(crate) fn of_at_least(self, least: usize) -> Packing {
+        Packing { least, ..self }
+    }
+
+    /// Hashes of so many fields are restored, if their values are short enough.
+    #[inline]
+    pub(crate) fn takes(&self, fields: usize) -> bool {
+        (self.least..=self.fields).contains(&fields)
+    }
+
     async fn read(redis: &mut Client) -> Result<Option<Packing>, Error> {
         let mut numbers = [Packing::DEFAULT.fields, Packing::DEFAULT.value];
         let names: [&[u8]; 2] = [b"hash-max-listpack-entries", b"hash-max-listpack-value"];
@@ -88,7 +101,7 @@ impl Packing {
         }
         let told = super::limits::setting(redis, b"notify-keyspace-events").await?;
         let [fields, value] = numbers;
-        let packing = Packing { fields: fields.min(1000), value: value.min(LONGEST) };
+        let packing = Packing { least: 0, fields: fields.min(1000), value: value.min(LONGEST) };
         Ok(told.is_none_or(|classes| classes.is_empty()).then_some(packing))
     }
 }

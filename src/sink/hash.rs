@@ -152,7 +152,7 @@ impl Hash {
         workspace: &mut Workspace,
         out: &mut Commands,
     ) -> bool {
-        let fits = self.fields.len() <= packing.fields && self.longest_name <= packing.value;
+        let fits = packing.takes(self.fields.len()) && self.longest_name <= packing.value;
         if !fits || self.indexed || !self.retired.is_empty() {
             return false;
         }

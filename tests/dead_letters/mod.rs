@@ -56,7 +56,7 @@ fn dlq(world: &World, arguments: &[&str]) -> (i32, String) {
 }
 
 /// A connector that reaches Redis through a proxy.
-fn through_a_proxy<'a>(world: &'a World, config: &Config<'_>) -> (Live<'a>, Proxy) {
+pub(crate) fn through_a_proxy<'a>(world: &'a World, config: &Config<'_>) -> (Live<'a>, Proxy) {
     let proxy = Proxy::to(world.redis_port());
     let target_url = Some(world.target_url_at(proxy.port()));
     (Live::with(world, &Config { target_url, ..config.clone() }), proxy)
@@ -65,7 +65,7 @@ fn through_a_proxy<'a>(world: &'a World, config: &Config<'_>) -> (Live<'a>, Prox
 /// Runs statements of one transaction, and returns when Redis has carried out their batch and the
 /// connector has not read what it replied.
 #[track_caller]
-fn carried_out_unread(live: &Live<'_>, proxy: &Proxy, statements: &str) {
+pub(crate) fn carried_out_unread(live: &Live<'_>, proxy: &Proxy, statements: &str) {
     // Positions without changes are written a second after a batch at the earliest: the next is ours.
     live.settle();
     let before = live.checkpoint()["batch"].clone();
@@ -77,7 +77,7 @@ fn carried_out_unread(live: &Live<'_>, proxy: &Proxy, statements: &str) {
 }
 
 /// Kills the connector at once and starts it again.
-fn kill_and_start(live: &mut Live<'_>, proxy: &Proxy) -> Connector {
+pub(crate) fn kill_and_start(live: &mut Live<'_>, proxy: &Proxy) -> Connector {
     live.connector.kill9();
     proxy.cut();
     proxy.hold_replies(false);

@@ -319,6 +319,14 @@ impl World {
         self.redis(&["KEYS", pattern])
     }
 
+    /// How often Redis carried out a command. Of a Redis of the world's own.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let info: String = self.redis(&["INFO", "commandstats"]);
+        let name = format!("cmdstat_{command}:calls=");
+        let line = info.lines().find_map(|line| line.strip_prefix(name.as_str()));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+    }
+
     /// The checkpoint of this configuration.
     pub(crate) fn checkpoint(&self) -> BTreeMap<String, String> {
         self.hash(&format!("redis-connect-postgres:{}:checkpoint", self.name))

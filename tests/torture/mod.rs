@@ -274,12 +274,16 @@ fn run(
     let transactions = writers.stop();
     let mut logs = stage.finish();
     let checked = check(world, stage.cluster(), &mut logs).unwrap_or_else(|wrong| panic!("{wrong}"));
-    let redefined = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
-    let redefined = redefined("definition changed") + redefined("the definition of");
+    let said = |words: &str| logs.iter().map(|log| log.matches(words).count()).sum::<usize>();
+    let redefined = said("definition changed") + said("the definition of");
     let Checked { changes, keys, undecodable } = checked;
     let mut more = String::new();
     if undecodable {
         more += ", PostgreSQL could not decode its log";
+    }
+    let occupied = said("was in Redis before its row was inserted");
+    if occupied > 0 {
+        more += &format!(", {occupied} times a new row's key was there");
     }
     if has_gap(&logs) {
         more += ", a shard had forgotten rows";

@@ -45,7 +45,14 @@ pub(crate) const SCHEMA: &str = "
     ALTER TABLE part_2 ALTER doc SET STORAGE EXTERNAL;
     ALTER TABLE part_3 ALTER doc SET STORAGE EXTERNAL;
     CREATE TABLE swap (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int, v text);
-    ALTER TABLE swap REPLICA IDENTITY FULL;";
+    ALTER TABLE swap REPLICA IDENTITY FULL;
+    -- Wide enough for new rows to be restored.
+    DO $$ BEGIN
+        FOR i IN 1 .. 20 LOOP
+            EXECUTE format('ALTER TABLE pair ADD f%1$s int DEFAULT %1$s', i);
+            EXECUTE format('ALTER TABLE swap ADD f%1$s int DEFAULT %1$s', i);
+        END LOOP;
+    END $$;";
 
 /// With as many more as `{more}` says.
 pub(crate) const ROWS: &str = "

@@ -23,8 +23,13 @@ impl Writer {
                 let found = checkpoint::batch_of(&redis.call(&checkpoint::ask_batch(keys)).await?);
                 match flight {
                     // What it replied is lost. Done once more it ends in the same, unless something is moved
-                    // twice.
-                    Some(sent) if found == sent.number && !sent.letters && !lane.has(b"RENAME") => {
+                    // twice, or inserted where it is by now.
+                    Some(sent)
+                        if found == sent.number
+                            && !sent.letters
+                            && !lane.has(b"RENAME")
+                            && (sent.before == sent.position || !lane.has(b"RESTORE")) =>
+                    {
                         lane.replace_connection(redis);
                         sent.repeated = true;
                     }
