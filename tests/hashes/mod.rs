@@ -15,7 +15,7 @@ mod partitions;
 mod positions;
 mod transactions;
 mod truncate;
-mod wide;
+pub(crate) mod wide;
 
 use std::cell::Cell;
 use std::ops::Deref;

@@ -12,7 +12,7 @@ const DENIED: &str = "does not allow RESTORE any more";
 const PROBES: u64 = 1;
 
 /// A table of 40 columns: numbers and texts by turns, every seventh NULL.
-fn create(world: &World) {
+pub(crate) fn create(world: &World) {
     let columns: Vec<String> =
         (2..=40).map(|i| format!("c{i} {}", if i % 2 == 0 { "int" } else { "text" })).collect();
     let values: Vec<String> = (2..=40)

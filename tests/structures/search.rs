@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::harness::{Config, World, skip};
-use crate::hashes::Live;
+use crate::hashes::{Live, wide};
 
 /// The keys that a query finds.
 fn search(world: &World, index: &str, query: &str) -> BTreeSet<String> {
@@ -183,4 +183,30 @@ fn what_can_not_be_indexed() {
     ] {
         refused(&world, tables, wanted);
     }
+}
+
+/// RediSearch follows new rows of a wide table, which are restored and not set, into an index that its user made.
+#[test]
+fn an_index_of_somebody_else() {
+    let Some(world) = World::with_modules() else { return };
+    wide::create(&world);
+    let (index, prefix) = (format!("index-{}", world.name), format!("{}:", world.name));
+    world.redis::<()>(&[
+        "FT.CREATE",
+        &index,
+        "ON",
+        "HASH",
+        "PREFIX",
+        "1",
+        &prefix,
+        "SCHEMA",
+        "c2",
+        "NUMERIC",
+    ]);
+    let restored = world.calls("restore");
+    let live = Live::tables(&world, &format!("public.wide: {{ type: hash, key: '{prefix}{{id}}' }}"));
+    live.sql("SELECT put(i) FROM generate_series(1, 9) i; DELETE FROM wide WHERE id = 8");
+    assert!(live.calls("restore") >= restored + 9);
+    let seven_and_nine = [7, 9].map(|id| format!("{prefix}{id}")).into();
+    world.eventually_eq("rows 7 and 9", &seven_and_nine, || search(&world, &index, "@c2:[14 18]"));
 }
