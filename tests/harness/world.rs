@@ -327,6 +327,11 @@ impl World {
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
     }
 
+    /// Redis keeps small hashes as listpacks (7.0 and later), which can be restored.
+    pub(crate) fn has_listpacks(&self) -> bool {
+        !self.redis::<Vec<String>>(&["CONFIG", "GET", "hash-max-listpack-entries"]).is_empty()
+    }
+
     /// The checkpoint of this configuration.
     pub(crate) fn checkpoint(&self) -> BTreeMap<String, String> {
         self.hash(&format!("redis-connect-postgres:{}:checkpoint", self.name))

@@ -2,7 +2,7 @@
 
 use super::Live;
 use crate::dead_letters::{carried_out_unread, kill_and_start, through_a_proxy};
-use crate::harness::{Config, World};
+use crate::harness::{Config, World, skip};
 
 /// Said where a key was there, and where the right went.
 const OCCUPIED: &str = "was in Redis before its row was inserted";
@@ -52,6 +52,9 @@ fn assert_same_as_set(world: &World, key: &str) {
 #[test]
 fn hundreds_of_columns() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     let columns: Vec<String> = (2..=400).map(|i| format!("column_number_{i} text")).collect();
     world.sql(&format!("CREATE TABLE huge (id int PRIMARY KEY, {})", columns.join(", ")));
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -67,6 +70,9 @@ fn hundreds_of_columns() {
 #[test]
 fn new_rows_are_restored() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     create(&world);
     world.sql("CREATE TABLE narrow (id int PRIMARY KEY, v text)");
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -91,6 +97,9 @@ fn new_rows_are_restored() {
 #[test]
 fn where_a_key_is_there_already() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     create(&world);
     let live = Live::tables(
         &world,
@@ -132,6 +141,9 @@ fn where_a_key_is_there_already() {
 fn replies_that_nobody_has_read() {
     for killed in [true, false] {
         let world = World::own();
+        if !world.has_listpacks() {
+            skip!("this Redis has no listpacks");
+        }
         create(&world);
         let (mut live, proxy) = through_a_proxy(&world, &Config::default());
         live.sql("SELECT put(1)");
@@ -157,6 +169,9 @@ fn replies_that_nobody_has_read() {
 #[test]
 fn the_right_is_taken_away() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     create(&world);
     let live = Live::begin(&world);
     live.sql("SELECT put(1)");
@@ -174,6 +189,9 @@ fn where_it_may_not() {
         [["ACL", "SETUSER", "default", "-restore"], ["CONFIG", "SET", "notify-keyspace-events", "Eh"]]
     {
         let world = World::own();
+        if !world.has_listpacks() {
+            skip!("this Redis has no listpacks");
+        }
         create(&world);
         world.redis::<()>(&refuse);
         let live = Live::begin(&world);

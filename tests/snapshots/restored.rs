@@ -1,6 +1,6 @@
 //! New hashes of a first snapshot: Redis gets them as it would dump them, and can't tell the difference.
 
-use crate::harness::{Config, World};
+use crate::harness::{Config, World, skip};
 
 /// Values at every limit of a listpack's encodings, and texts around the longest one.
 const ROWS: &str = "
@@ -15,6 +15,9 @@ const ROWS: &str = "
 #[test]
 fn what_is_restored_is_what_would_be_set() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     world.sql(ROWS);
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
     world.config("public.t: { type: hash }");
@@ -58,6 +61,9 @@ fn what_is_restored_is_what_would_be_set() {
 #[test]
 fn with_a_ttl_and_empty_nulls() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t VALUES (1, NULL), (2, 'x')");
     world.config("public.t: { type: hash, ttl: 600, nulls: empty }");
     world.once();
@@ -71,6 +77,9 @@ fn with_a_ttl_and_empty_nulls() {
 #[test]
 fn where_something_is_there_already() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT i, 's' || i FROM generate_series(1, 3000) i");
     world.redis::<()>(&["HSET", "t:5", "s", "old", "more", "1"]);
     world.redis::<()>(&["SET", "t:2999", "somebody else's"]);
@@ -96,6 +105,9 @@ fn where_something_is_there_already() {
 #[test]
 fn where_everything_is_there_already() {
     let world = World::own();
+    if !world.has_listpacks() {
+        skip!("this Redis has no listpacks");
+    }
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT i, 's' || i FROM generate_series(1, 3000) i");
     world.redis::<()>(&["EVAL", "for i = 1, 3000 do redis.call('HSET', 't:' .. i, 's', 'old') end", "0"]);
     world.configure(&Config {
@@ -117,6 +129,9 @@ fn where_it_may_not() {
         [["ACL", "SETUSER", "default", "-restore"], ["CONFIG", "SET", "notify-keyspace-events", "Eh"]]
     {
         let world = World::own();
+        if !world.has_listpacks() {
+            skip!("this Redis has no listpacks");
+        }
         world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'x')");
         world.redis::<()>(&refuse);
         world.config("public.t: { type: hash }");
