@@ -278,7 +278,7 @@ impl Applier {
         let begun = writer.begin_change(received);
         // Where rows can be newer than the stream, this one can be there.
         if matches!(change, Change::Whole { .. }) && !self.workspace.converging {
-            self.workspace.packing = writer.restoring().inserts;
+            self.workspace.packing = writer.packing_of_inserts();
         }
         for sink in &plan.sinks {
             sink.write(change, &mut self.workspace, writer.commands());

@@ -218,7 +218,7 @@ impl Reader {
         let events = self.workspace.event.ordinal;
         let has_streams = table.plan.has_streams();
         // Rows of a table that is read again are there already.
-        self.workspace.packing = writer.restoring().rows.filter(|_| table.state.base.is_some());
+        self.workspace.packing = writer.packing_of_rows().filter(|_| table.state.base.is_some());
         let result = loop {
             if writer.is_full() || writer.is_alone() {
                 worker.heard = Instant::now();

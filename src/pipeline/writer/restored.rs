@@ -47,9 +47,17 @@ impl Writer {
         self.restoring = restoring;
     }
 
+    /// How rows of a first snapshot may be restored.
     #[inline]
-    pub(in crate::pipeline) fn restoring(&self) -> Restoring {
-        self.restoring
+    pub(in crate::pipeline) fn packing_of_rows(&self) -> Option<Packing> {
+        self.restoring.rows
+    }
+
+    /// How rows that the stream inserts may be restored. Not beside a sweep: where a row is inserted again, the key of the
+    /// one that is gone can still be there.
+    #[inline]
+    pub(in crate::pipeline) fn packing_of_inserts(&self) -> Option<Packing> {
+        self.restoring.inserts.filter(|_| self.recorder.is_none())
     }
 
     /// Of the RESTOREs that were refused, one whose row the stream has inserted.
