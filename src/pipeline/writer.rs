@@ -393,6 +393,11 @@ impl Writer {
         }
     }
 
+    /// A batch was sent no longer ago than this, and what is open is not much.
+    pub(super) fn has_just_written(&self, ago: Duration) -> bool {
+        !self.is_well_filled() && self.written.elapsed() < ago
+    }
+
     /// Sends what is marked, if nothing is in flight. A mark that only moves the position waits until
     /// the last write is `patience` ago.
     pub(super) fn flush(&mut self, patience: Duration) {

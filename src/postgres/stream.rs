@@ -31,6 +31,9 @@ const LOADED_READS: u32 = 8;
 /// Fewer bytes than this within a millisecond are the end of the load.
 const IDLE_BYTES: usize = 2 * 1024;
 
+/// So many bytes in every millisecond are a stream that is busy: tens of thousands of rows a second.
+const BUSY_BYTES: u128 = 8 * 1024;
+
 /// Over which time reads are counted.
 const WINDOW: Duration = Duration::from_millis(1);
 
@@ -61,6 +64,7 @@ const XLOG_HEADER: usize = 1 + 8 + 8 + 8;
 pub(crate) struct Stream {
     connection: Connection,
     loaded: bool,
+    busy: bool,
     window: Window,
     received: Instant,
     asked: bool,
@@ -93,6 +97,7 @@ impl Stream {
             Ok(()) => Ok(Stream {
                 connection,
                 loaded: false,
+                busy: false,
                 window: Window::new(Instant::now()),
                 received: Instant::now(),
                 asked: false,
@@ -187,7 +192,8 @@ impl Stream {
     fn weigh(&mut self, count: usize) {
         self.window.reads += 1;
         self.window.bytes += count;
-        let over = self.received.duration_since(self.window.since) >= WINDOW;
+        let lasted = self.received.duration_since(self.window.since);
+        let over = lasted >= WINDOW;
         if self.loaded {
             if over && self.window.bytes < IDLE_BYTES {
                 self.relax();
@@ -197,6 +203,7 @@ impl Stream {
             self.connection.transport.socket().set_low_water_mark(LOADED_MARK);
         }
         if over {
+            self.busy = self.window.bytes as u128 * WINDOW.as_micros() >= BUSY_BYTES * lasted.as_micros();
             self.window = Window::new(self.received);
         }
     }
@@ -210,6 +217,11 @@ impl Stream {
         self.loaded
     }
 
+    /// There is load, and much of it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.loaded && self.busy
+    }
+
     /// The next [`Stream::more`] takes what is there, however little. If there is nothing at all,
     /// the load is over.
     pub(crate) fn read_now(&mut self) {
@@ -219,6 +231,7 @@ impl Stream {
     /// Nothing came since the low-water mark went up: wake for every byte again.
     pub(crate) fn relax(&mut self) {
         self.loaded = false;
+        self.busy = false;
         self.connection.transport.socket().set_low_water_mark(1);
     }
 
