@@ -82,6 +82,11 @@ impl Window {
     fn new(since: Instant) -> Window {
         Window { since, reads: 0, bytes: 0 }
     }
+
+    /// It had so much in every millisecond.
+    fn is_busy(&self, lasted: Duration) -> bool {
+        self.bytes as u128 * WINDOW.as_micros() >= BUSY_BYTES * lasted.as_micros()
+    }
 }
 
 impl Stream {
@@ -203,7 +208,7 @@ impl Stream {
             self.connection.transport.socket().set_low_water_mark(LOADED_MARK);
         }
         if over {
-            self.busy = self.window.bytes as u128 * WINDOW.as_micros() >= BUSY_BYTES * lasted.as_micros();
+            self.busy = self.window.is_busy(lasted);
             self.window = Window::new(self.received);
         }
     }
@@ -330,4 +335,17 @@ pub(crate) fn postgres_now() -> i64 {
     const Y2000: Duration = Duration::from_secs(946_684_800);
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Y2000).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_busy_from_eight_kib_a_millisecond_on() {
+        let window = |bytes| Window { since: Instant::now(), reads: 1, bytes };
+        let [one, two] = [1, 2].map(Duration::from_millis);
+        assert!(window(8 * 1024).is_busy(one) && !window(8 * 1024 - 1).is_busy(one));
+        assert!(window(16 * 1024).is_busy(two) && !window(8 * 1024).is_busy(two));
+    }
 }
