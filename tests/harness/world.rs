@@ -142,6 +142,17 @@ impl World {
         })
     }
 
+    /// Like [`World::own`], with a Redis that keeps small hashes as listpacks (7.0 and later), which can be restored.
+    /// `None` where it does not: that is noted, and the test is to return.
+    pub(crate) fn with_listpacks() -> Option<Self> {
+        let world = Self::own();
+        let found: Vec<String> = world.redis(&["CONFIG", "GET", "hash-max-listpack-entries"]);
+        if found.is_empty() {
+            super::skipped(thread::current().name().unwrap_or_default(), "this Redis has no listpacks");
+        }
+        (!found.is_empty()).then_some(world)
+    }
+
     fn beside(version: Option<u32>, settings: Settings, server: Option<Redis>, given: Option<Given>) -> Self {
         let name = unique_name();
         let own = settings.postgres.map(|settings| {
@@ -325,11 +336,6 @@ impl World {
         let name = format!("cmdstat_{command}:calls=");
         let line = info.lines().find_map(|line| line.strip_prefix(name.as_str()));
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-    }
-
-    /// Redis keeps small hashes as listpacks (7.0 and later), which can be restored.
-    pub(crate) fn has_listpacks(&self) -> bool {
-        !self.redis::<Vec<String>>(&["CONFIG", "GET", "hash-max-listpack-entries"]).is_empty()
     }
 
     /// The checkpoint of this configuration.

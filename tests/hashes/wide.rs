@@ -2,11 +2,15 @@
 
 use super::Live;
 use crate::dead_letters::{carried_out_unread, kill_and_start, through_a_proxy};
-use crate::harness::{Config, World, skip};
+use crate::harness::{Config, World};
 
 /// Said where a key was there, and where the right went.
 const OCCUPIED: &str = "was in Redis before its row was inserted";
 const DENIED: &str = "does not allow RESTORE any more";
+
+/// What keeps the connector from restoring anything.
+pub(crate) const REFUSALS: [[&str; 4]; 2] =
+    [["ACL", "SETUSER", "default", "-restore"], ["CONFIG", "SET", "notify-keyspace-events", "Eh"]];
 
 /// What Redis is asked at the beginning of every session.
 const PROBES: u64 = 1;
@@ -32,7 +36,7 @@ pub(crate) fn create(world: &World) {
 
 /// Redis can't tell the hash from one that was set. (Without compression, which DUMP would do its own way.)
 #[track_caller]
-fn assert_same_as_set(world: &World, key: &str) {
+pub(crate) fn assert_same_as_set(world: &World, key: &str) {
     let fields: Vec<String> = world.redis(&["HGETALL", key]);
     let mut set = vec!["HSET", "other"];
     set.extend(fields.iter().map(String::as_str));
@@ -44,17 +48,14 @@ fn assert_same_as_set(world: &World, key: &str) {
         dump
     };
     assert_eq!(world.redis::<String>(&["OBJECT", "ENCODING", key]), "listpack");
-    assert_eq!(body(key), body("other"));
+    assert_eq!(body(key), body("other"), "{key}: {fields:?}");
     world.redis::<()>(&["DEL", "other"]);
 }
 
 /// A listpack of more than 16 KiB, whose length is written in another way.
 #[test]
 fn hundreds_of_columns() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     let columns: Vec<String> = (2..=400).map(|i| format!("column_number_{i} text")).collect();
     world.sql(&format!("CREATE TABLE huge (id int PRIMARY KEY, {})", columns.join(", ")));
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -69,10 +70,7 @@ fn hundreds_of_columns() {
 
 #[test]
 fn new_rows_are_restored() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     create(&world);
     world.sql("CREATE TABLE narrow (id int PRIMARY KEY, v text)");
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -96,10 +94,7 @@ fn new_rows_are_restored() {
 /// The batch is done again, and what others have written stays.
 #[test]
 fn where_a_key_is_there_already() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     create(&world);
     let live = Live::tables(
         &world,
@@ -140,10 +135,7 @@ fn where_a_key_is_there_already() {
 #[test]
 fn replies_that_nobody_has_read() {
     for killed in [true, false] {
-        let world = World::own();
-        if !world.has_listpacks() {
-            skip!("this Redis has no listpacks");
-        }
+        let Some(world) = World::with_listpacks() else { return };
         create(&world);
         let (mut live, proxy) = through_a_proxy(&world, &Config::default());
         live.sql("SELECT put(1)");
@@ -168,10 +160,7 @@ fn replies_that_nobody_has_read() {
 
 #[test]
 fn the_right_is_taken_away() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     create(&world);
     let live = Live::begin(&world);
     live.sql("SELECT put(1)");
@@ -185,13 +174,8 @@ fn the_right_is_taken_away() {
 
 #[test]
 fn where_it_may_not() {
-    for refuse in
-        [["ACL", "SETUSER", "default", "-restore"], ["CONFIG", "SET", "notify-keyspace-events", "Eh"]]
-    {
+    for refuse in REFUSALS {
         let world = World::own();
-        if !world.has_listpacks() {
-            skip!("this Redis has no listpacks");
-        }
         create(&world);
         world.redis::<()>(&refuse);
         let live = Live::begin(&world);

@@ -1,6 +1,7 @@
 //! New hashes of a first snapshot: Redis gets them as it would dump them, and can't tell the difference.
 
-use crate::harness::{Config, World, skip};
+use crate::harness::{Config, World};
+use crate::hashes::wide::{REFUSALS, assert_same_as_set};
 
 /// Values at every limit of a listpack's encodings, and texts around the longest one.
 const ROWS: &str = "
@@ -14,10 +15,7 @@ const ROWS: &str = "
 
 #[test]
 fn what_is_restored_is_what_would_be_set() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     world.sql(ROWS);
     world.redis::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
     world.config("public.t: { type: hash }");
@@ -28,7 +26,6 @@ fn what_is_restored_is_what_would_be_set() {
     // 65 to 70 bytes are no listpack.
     assert_eq!((world.calls("restore"), world.calls("hset") >= 6), (rows - 6 + 1, true));
     for key in keys {
-        let fields: Vec<String> = world.redis(&["HGETALL", &key]);
         let id: Vec<Option<String>> = world
             .rows(&format!(
                 "SELECT concat_ws(',', s, n, b) FROM t WHERE id = {}",
@@ -46,13 +43,7 @@ fn what_is_restored_is_what_would_be_set() {
         if world.redis::<String>(&["OBJECT", "ENCODING", &key]) != "listpack" {
             continue;
         }
-        let mut set = vec!["HSET", "other"];
-        set.extend(fields.iter().map(String::as_str));
-        world.redis::<()>(&["DEL", "other"]);
-        world.redis::<()>(&set);
-        let dump = |key: &str| world.redis::<Vec<u8>>(&["DUMP", key]);
-        let body = |dump: Vec<u8>| dump[..dump.len() - 10].to_vec();
-        assert_eq!(body(dump(&key)), body(dump("other")), "{key}: {fields:?}");
+        assert_same_as_set(&world, &key);
     }
     let (status, verify) = world.finish(&["verify", "-c", world.config_file().to_str().unwrap()]);
     assert_eq!(status, Some(0), "{}", verify.story());
@@ -60,10 +51,7 @@ fn what_is_restored_is_what_would_be_set() {
 
 #[test]
 fn with_a_ttl_and_empty_nulls() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t VALUES (1, NULL), (2, 'x')");
     world.config("public.t: { type: hash, ttl: 600, nulls: empty }");
     world.once();
@@ -76,10 +64,7 @@ fn with_a_ttl_and_empty_nulls() {
 /// A key that is there is written as ever: a hash is completed, what is no hash becomes a dead letter, once.
 #[test]
 fn where_something_is_there_already() {
-    let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
+    let Some(world) = World::with_listpacks() else { return };
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT i, 's' || i FROM generate_series(1, 3000) i");
     world.redis::<()>(&["HSET", "t:5", "s", "old", "more", "1"]);
     world.redis::<()>(&["SET", "t:2999", "somebody else's"]);
@@ -105,9 +90,6 @@ fn where_something_is_there_already() {
 #[test]
 fn where_everything_is_there_already() {
     let world = World::own();
-    if !world.has_listpacks() {
-        skip!("this Redis has no listpacks");
-    }
     world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT i, 's' || i FROM generate_series(1, 3000) i");
     world.redis::<()>(&["EVAL", "for i = 1, 3000 do redis.call('HSET', 't:' .. i, 's', 'old') end", "0"]);
     world.configure(&Config {
@@ -125,13 +107,8 @@ fn where_everything_is_there_already() {
 /// Without the right to do so, or where somebody listens for HSET, nothing is restored.
 #[test]
 fn where_it_may_not() {
-    for refuse in
-        [["ACL", "SETUSER", "default", "-restore"], ["CONFIG", "SET", "notify-keyspace-events", "Eh"]]
-    {
+    for refuse in REFUSALS {
         let world = World::own();
-        if !world.has_listpacks() {
-            skip!("this Redis has no listpacks");
-        }
         world.sql("CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'x')");
         world.redis::<()>(&refuse);
         world.config("public.t: { type: hash }");

@@ -25,9 +25,9 @@ use crate::sink::Workspace;
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::pipeline) struct Restoring {
     /// Those of a first snapshot.
-    pub(in crate::pipeline) rows: Option<Packing>,
+    rows: Option<Packing>,
     /// Those that the stream inserts.
-    pub(in crate::pipeline) inserts: Option<Packing>,
+    inserts: Option<Packing>,
 }
 
 /// With fewer fields PostgreSQL and not Redis is the limit of the stream, and gains nothing (`bench/NOTES.md`).
@@ -75,10 +75,9 @@ impl Writer {
 
     /// A right that was there at the beginning can be taken away. Without this one everything works as well.
     pub(super) fn without_restore(&self, error: redis::Error) -> Error {
-        let Restoring { rows, inserts } = self.restoring;
         match &error {
             redis::Error::Refused { reply, .. }
-                if reply.contains("'restore'") && error.is_denied() && rows.or(inserts).is_some() =>
+                if reply.contains("'restore'") && error.is_denied() && self.restoring.inserts.is_some() =>
             {
                 Error::NotRestored(one_line(&format!("Redis does not allow RESTORE any more ({reply})")))
             }
