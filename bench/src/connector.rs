@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use redis_connect_postgres::throwaway::{Postgres, Redis};
 
@@ -70,24 +71,24 @@ impl Connector {
         structure: &Structure,
     ) -> Result<Self> {
         let tables = format!("public.bench: {}", structure.yaml());
-        Connector::of(bench, name, (postgres, redis), (PUBLICATION, &tables))
+        Connector::of(bench, name, (&postgres.url(), &redis.url()), (PUBLICATION, &tables))
     }
 
-    /// With a publication and rules of its own.
+    /// With addresses, a publication and rules of its own.
     pub(crate) fn of(
         bench: &Bench,
         name: &str,
-        (postgres, redis): (&Postgres, &Redis),
+        (postgres, redis): (&str, &str),
         (publication, tables): (&str, &str),
     ) -> Result<Self> {
-        let config = bench.directory.path().join(format!("{name}-{}.yaml", redis.port()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let config = bench.directory.path().join(format!("{name}-{number}.yaml"));
         let text = format!(
             "name: {name}\n\
-             source: {{ url: \"{}\", publication: {publication} }}\n\
-             target: {{ url: \"{}\" }}\n\
+             source: {{ url: \"{postgres}\", publication: {publication} }}\n\
+             target: {{ url: \"{redis}\" }}\n\
              tables: {{ {tables} }}\n",
-            postgres.url(),
-            redis.url(),
         );
         fs::write(&config, text).doing(|| format!("write {}", config.display()))?;
         Ok(Self { program: bench.program.clone(), config, name: name.to_owned() })

@@ -66,7 +66,7 @@ fn prepare(bench: &Bench, postgres: &Postgres) -> Result<(Redis, Connector)> {
     servers::settle(postgres)?;
     let redis = servers::redis()?;
     let rules = ("large", "public.t1: { type: hash }");
-    let connector = Connector::of(bench, "large_rows", (postgres, &redis), rules)?;
+    let connector = Connector::of(bench, "large_rows", (&postgres.url(), &redis.url()), rules)?;
     Ok((redis, connector))
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Memory(Memory),
     /// Measure every structure of Redis, each beside ready-made commands of the same structure
     Structures(Structures),
-    /// Measure the same rows over many tables, with many columns, in large transactions, under other names
+    /// Measure the same rows over many tables, with many columns, in large transactions, under other names, over links
     Shapes(Shapes),
     /// Measure how long it takes from the start of the process to the first row, and what an idle one uses
     Start(Start),
@@ -121,6 +121,8 @@ pub(crate) enum ShapeGroup {
     Transactions,
     /// Other keys, other names, fewer columns
     Mapping,
+    /// Sockets, TCP, and links of a millisecond
+    Links,
 }
 
 impl ShapeGroup {
@@ -130,6 +132,7 @@ impl ShapeGroup {
             ShapeGroup::Columns => "columns",
             ShapeGroup::Transactions => "transactions",
             ShapeGroup::Mapping => "mapping",
+            ShapeGroup::Links => "links",
         }
     }
 }

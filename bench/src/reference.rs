@@ -20,18 +20,23 @@ pub(crate) fn create_slot(postgres: &Postgres, slot: &str) -> Result<()> {
 
 /// Reads the stream up to a position, to nowhere.
 pub(crate) fn recvlogical(postgres: &Postgres, slot: &str, end: &str) -> Command {
-    recvlogical_of(postgres, (slot, PUBLICATION), end)
+    recvlogical_of(postgres, &postgres.url(), (slot, PUBLICATION), end)
 }
 
-/// The same of another publication.
-pub(crate) fn recvlogical_of(postgres: &Postgres, (slot, publication): (&str, &str), end: &str) -> Command {
+/// The same of another publication, at that address of the server.
+pub(crate) fn recvlogical_of(
+    postgres: &Postgres,
+    url: &str,
+    (slot, publication): (&str, &str),
+    end: &str,
+) -> Command {
     let mut command = Command::new(tool(postgres, "pg_recvlogical"));
     command
         .args(["--start", "--no-loop", "--file=/dev/null", "--option=proto_version=1"])
         .arg(format!("--option=publication_names={publication}"))
         .arg(format!("--slot={slot}"))
         .arg(format!("--endpos={end}"))
-        .arg(format!("--dbname={}", postgres.url()));
+        .arg(format!("--dbname={url}"));
     quiet(command)
 }
 

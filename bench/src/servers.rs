@@ -41,8 +41,12 @@ pub(crate) fn postgres() -> Result<Postgres> {
 
 /// A new, empty server that keeps nothing on disk.
 pub(crate) fn redis() -> Result<Redis> {
-    Ok(Redis::start(rd::Settings::default().set("appendonly", "no"))?)
+    let settings = rd::Settings::default().set("appendonly", "no").set("unixsocket", REDIS_SOCKET);
+    Ok(Redis::start(settings)?)
 }
+
+/// In the directory of the server.
+pub(crate) const REDIS_SOCKET: &str = "redis.sock";
 
 /// The same with what the structure needs.
 pub(crate) fn redis_for(structure: &Structure) -> Result<Redis> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::connector::{Connector, ONCE, UNTIL_CAUGHT_UP};
 use crate::error::Result;
+use crate::link::Link;
 use crate::measure::{Reading, Servers, measure};
 use crate::options::{ShapeGroup, Shapes};
 use crate::report::{OURS, RECVLOGICAL};
@@ -26,6 +27,9 @@ struct Shape {
     size: u32,
     /// The configuration of every table.
     output: &'static str,
+    link: Link,
+    /// `logical_decoding_work_mem`.
+    memory: &'static str,
 }
 
 /// What was read of one shape.
@@ -45,7 +49,16 @@ const ROWS: u32 = 1_000_000;
 
 /// All of them; rows are given for a million.
 fn all(largest: u32) -> Vec<Shape> {
-    let shape = |group, name| Shape { group, name, tables: ONE, rows: ROWS, size: 1_000, output: HASH };
+    let shape = |group, name| Shape {
+        group,
+        name,
+        tables: ONE,
+        rows: ROWS,
+        size: 1_000,
+        output: HASH,
+        link: Link::Tcp,
+        memory: "64MB",
+    };
     let tables = [(1, "1 table"), (100, "100 tables"), (10_000, "10,000 tables")]
         .map(|(number, name)| Shape { tables: Tables { number, ..ONE }, ..shape(ShapeGroup::Tables, name) });
     let columns = [(2, "2 columns"), (10, "10 columns"), (50, "50 columns"), (200, "200 columns")];
@@ -59,6 +72,7 @@ fn all(largest: u32) -> Vec<Shape> {
     let sizes = [(1, "of 1 row"), (10, "of 10 rows"), (1_000, "of 1,000 rows"), (100_000, "of 100,000 rows")];
     let sizes = sizes.map(|(size, name)| Shape { size, ..shape(ShapeGroup::Transactions, name) });
     let one = Shape { size: largest, rows: largest, ..shape(ShapeGroup::Transactions, "a single one") };
+    let unspilled = Shape { name: "one, in memory", memory: "16GB", ..one };
     let outputs = [
         ("as it is", HASH),
         ("another key", r#"{ type: hash, key: "row:{id}" }"#),
@@ -70,7 +84,9 @@ fn all(largest: u32) -> Vec<Shape> {
         ("one left out", "{ type: hash, exclude: [c10] }"),
     ];
     let outputs = outputs.map(|(name, output)| Shape { output, ..shape(ShapeGroup::Mapping, name) });
-    tables.into_iter().chain(columns).chain(sizes).chain([one]).chain(outputs).collect()
+    let links = Link::ALL.map(|link| Shape { link, ..shape(ShapeGroup::Links, link.name()) });
+    let shapes = tables.into_iter().chain(columns).chain(sizes).chain([one, unspilled]);
+    shapes.chain(outputs).chain(links).collect()
 }
 
 pub(crate) fn shapes(bench: &Bench, options: &Shapes) -> Result<Vec<Shaped>> {
@@ -82,6 +98,8 @@ struct Prepared {
     slot: String,
     redis: Redis,
     connector: Connector,
+    /// Where PostgreSQL is found.
+    source: String,
 }
 
 fn measure_shape(bench: &Bench, shape: Shape, options: &Shapes) -> Result<Shaped> {
@@ -90,17 +108,22 @@ fn measure_shape(bench: &Bench, shape: Shape, options: &Shapes) -> Result<Shaped
         u32::try_from(u64::from(shape.rows) * u64::from(options.percent) / 100).unwrap_or(u32::MAX).max(1);
     let postgres = servers::empty_postgres()?;
     shape.tables.create(&postgres)?;
-    servers::execute(&mut servers::connect(&postgres)?, "CREATE PUBLICATION shapes FOR ALL TABLES")?;
+    let mut client = servers::connect(&postgres)?;
+    servers::execute(&mut client, "CREATE PUBLICATION shapes FOR ALL TABLES")?;
+    let sql = format!("ALTER SYSTEM SET logical_decoding_work_mem = '{}'", shape.memory);
+    servers::execute(&mut client, &sql)?;
+    servers::execute(&mut client, "SELECT pg_reload_conf()")?;
     let mut prepared = Vec::new();
     for run in 1..=options.runs {
         let slot = format!("alone_{run}");
         reference::create_slot(&postgres, &slot)?;
         let redis = servers::redis()?;
         let tables = format!("\"public.t*\": {}", shape.output);
+        let (source, target) = shape.link.addresses(&postgres, &redis)?;
         let connector =
-            Connector::of(bench, &format!("ours_{run}"), (&postgres, &redis), ("shapes", &tables))?;
+            Connector::of(bench, &format!("ours_{run}"), (&source, &target), ("shapes", &tables))?;
         bench.finish(&mut connector.run(ONCE))?;
-        prepared.push(Prepared { slot, redis, connector });
+        prepared.push(Prepared { slot, redis, connector, source });
     }
     let logs = &bench.directory;
     let mut starts = Vec::new();
@@ -115,14 +138,14 @@ fn measure_shape(bench: &Bench, shape: Shape, options: &Shapes) -> Result<Shaped
     let end = backlog::end(&postgres)?;
     servers::settle(&postgres)?;
     let mut readings = Vec::new();
-    for (run, Prepared { slot, redis, connector }) in (1..).zip(&prepared) {
+    for (run, Prepared { slot, redis, connector, source }) in (1..).zip(&prepared) {
         let mut order = [RECVLOGICAL, OURS];
         order.rotate_left(run as usize % 2);
         for name in order {
             let servers = Servers { postgres: Some(&postgres), redis: Some(redis) };
             let command = match name {
                 OURS => connector.run(UNTIL_CAUGHT_UP),
-                _ => reference::recvlogical_of(&postgres, (slot, "shapes"), &end),
+                _ => reference::recvlogical_of(&postgres, source, (slot, "shapes"), &end),
             };
             readings.push(measure(name, (run, rows), servers, &mut [command], logs)?);
         }

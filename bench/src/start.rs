@@ -45,7 +45,7 @@ fn start_with(bench: &Bench, number: u32, runs: u32) -> Result<Started> {
     servers::execute(&mut client, "VACUUM ANALYZE")?;
     servers::execute(&mut client, "CREATE PUBLICATION start FOR ALL TABLES")?;
     let rules = ("start", "\"public.t*\": { type: hash }");
-    let connector = Connector::of(bench, "start", (&postgres, &redis), rules)?;
+    let connector = Connector::of(bench, "start", (&postgres.url(), &redis.url()), rules)?;
     bench.finish(&mut connector.run(ONCE))?;
     let mut started =
         Started { tables: number, seconds: Vec::new(), peak_bytes: 0, idle_bytes: 0, idle_cpu: 0.0 };
